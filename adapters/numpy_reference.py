@@ -1,0 +1,172 @@
+"""The reference: batch normalization in plain NumPy, so simple that it is its own proof.
+
+Two passes, any axis or axes, parameterised by conventions and by the element type of the arithmetic. Every method is
+short enough to be replaced one at a time: faulty implementations and correct variants are made that way.
+"""
+
+from typing import Optional, Tuple
+
+import numpy as np
+
+from adapters.interface import (
+    Array,
+    BatchNormAdapter,
+    Capabilities,
+    Conventions,
+    Description,
+    Layer,
+    Spec,
+    State,
+    Step,
+    Unsupported,
+)
+
+
+def _copy(a: Optional[Array]) -> Optional[Array]:
+    return None if a is None else np.array(a)
+
+
+class NumpyLayer(Layer):
+    """A live layer; gamma, beta and the statistics are kept in the parameters' shape."""
+
+    def __init__(self, spec: Spec, state: State, conventions: Conventions) -> None:
+        self.spec = spec
+        self.conventions = conventions
+        self.axes = spec.reduction_axes
+        self.compute = np.dtype(conventions.compute_dtype or "float32")
+        self.gamma = _copy(state.gamma)
+        self.beta = _copy(state.beta)
+        self.moving_mean = _copy(state.moving_mean)
+        self.moving_variance = _copy(state.moving_variance)
+
+    def broadcast(self, parameter: Array) -> Array:
+        """Return a parameter in the arithmetic's type, shaped to broadcast against the input."""
+        shape = [1] * self.spec.rank
+        for axis, extent in zip(self.spec.channel_axes, self.spec.parameter_shape):
+            shape[axis] = extent
+        return parameter.astype(self.compute).reshape(shape)
+
+    def sum(self, a: Array) -> Array:
+        """Sum over all axes but the channels', keeping them as extents of one."""
+        return np.sum(a, axis=self.axes, keepdims=True)
+
+    def count(self, x: Array) -> int:
+        """Number of elements per channel."""
+        return int(np.prod([x.shape[a] for a in self.axes], dtype=np.int64))
+
+    def batch_statistics(self, x: Array) -> Tuple[Array, Array]:
+        """Mean and biased variance of the batch."""
+        m = self.count(x)
+        mean = self.sum(x) / m
+        return mean, self.sum(np.square(x - mean)) / m
+
+    def rsqrt(self, variance: Array) -> Array:
+        """1 / sqrt(variance + epsilon)."""
+        epsilon = max(self.spec.epsilon, self.conventions.epsilon_floor)
+        return 1 / np.sqrt(variance + self.compute.type(epsilon))
+
+    def scale(self) -> Array:
+        """Gamma, or one."""
+        return self.broadcast(np.ones(self.spec.parameter_shape) if self.gamma is None else self.gamma)
+
+    def shift(self) -> Array:
+        """Beta, or zero."""
+        return self.broadcast(np.zeros(self.spec.parameter_shape) if self.beta is None else self.beta)
+
+    def affine(self, x: Array, mean: Array, r: Array) -> Array:
+        """The output: gamma * (x - mean) * r + beta."""
+        return self.scale() * ((x - mean) * r) + self.shift()
+
+    def moving(self, old: Array, batch: Array) -> Array:
+        """The new moving value: decay * old + (1 - decay) * batch."""
+        decay = self.compute.type(self.spec.decay)
+        return (decay * old.astype(self.compute) + (1 - decay) * batch.reshape(old.shape)).astype(old.dtype)
+
+    def moving_estimate(self, variance: Array, m: int) -> Array:
+        """The variance that enters the moving variance."""
+        if self.conventions.moving_variance == "unbiased":
+            return variance * self.compute.type(m / max(m - 1, 1))
+        return variance
+
+    def update(self, mean: Array, variance: Array, m: int) -> None:
+        """One update of the moving statistics."""
+        if self.moving_mean is not None:
+            self.moving_mean = self.moving(self.moving_mean, mean)
+        if self.moving_variance is not None:
+            self.moving_variance = self.moving(self.moving_variance, self.moving_estimate(variance, m))
+
+    def training_gradients(self, x: Array, dy: Array, mean: Array, r: Array) -> Tuple[Array, Array, Array]:
+        """dx, dgamma, dbeta of the training output: the statistics depend on x too."""
+        m = self.count(x)
+        normalized = (x - mean) * r
+        dbeta = self.sum(dy)
+        dgamma = self.sum(dy * normalized)
+        return self.scale() * r * (dy - dbeta / m - normalized * (dgamma / m)), dgamma, dbeta
+
+    def inference_gradients(self, x: Array, dy: Array, mean: Array, r: Array) -> Tuple[Array, Array, Array]:
+        """dx, dgamma, dbeta of the inference output: the statistics are constants."""
+        return self.scale() * r * dy, self.sum(dy * ((x - mean) * r)), self.sum(dy)
+
+    def result(self, x: Array, y: Array, gradients: Optional[Tuple[Array, Array, Array]]) -> Step:
+        """Round to the input's type and drop what the layer does not have."""
+        if gradients is None:
+            return Step(y.astype(x.dtype))
+        dx, dgamma, dbeta = gradients
+        shape = self.spec.parameter_shape
+        return Step(
+            y.astype(x.dtype),
+            dx.astype(x.dtype),
+            dgamma.reshape(shape) if self.spec.scale else None,
+            dbeta.reshape(shape) if self.spec.center else None,
+        )
+
+    def train(self, x: Array, dy: Optional[Array] = None, update: bool = True) -> Step:
+        """Normalize with the batch's statistics, then update the moving ones."""
+        xc = x.astype(self.compute)
+        mean, variance = self.batch_statistics(xc)
+        r = self.rsqrt(variance)
+        y = self.affine(xc, mean, r)
+        gradients = None if dy is None else self.training_gradients(xc, dy.astype(self.compute), mean, r)
+        if update:
+            self.update(mean, variance, self.count(x))
+        return self.result(x, y, gradients)
+
+    def infer(self, x: Array, dy: Optional[Array] = None) -> Step:
+        """Normalize with the moving statistics."""
+        if self.moving_mean is None or self.moving_variance is None:
+            raise Unsupported("inference without moving statistics")
+        xc = x.astype(self.compute)
+        mean, r = self.broadcast(self.moving_mean), self.rsqrt(self.broadcast(self.moving_variance))
+        y = self.affine(xc, mean, r)
+        gradients = None if dy is None else self.inference_gradients(xc, dy.astype(self.compute), mean, r)
+        return self.result(x, y, gradients)
+
+    def state(self) -> State:
+        """Return copies."""
+        return State(*[_copy(a) for a in (self.gamma, self.beta, self.moving_mean, self.moving_variance)])
+
+    def set_state(self, state: State) -> None:
+        """Copy what is given."""
+        for name in ("gamma", "beta", "moving_mean", "moving_variance"):
+            value = getattr(state, name)
+            if value is not None:
+                setattr(self, name, np.array(value))
+
+
+class NumpyReference(BatchNormAdapter):
+    """The reference definition: biased variance in the moving variance, no floor on epsilon, y = beta at m = 1."""
+
+    layer = NumpyLayer
+    declared = Conventions(variance_grade="A", affine_grade="S")
+
+    def describe(self) -> Description:
+        """NumPy, any axes."""
+        return Description("numpy", np.__version__, capabilities=Capabilities(ranks=(1, 2, 3, 4, 5, 6), axes="several"))
+
+    def conventions(self, spec: Spec) -> Conventions:
+        """The reference convention unless a subclass declares another."""
+        return self.declared
+
+    def build(self, spec: Spec, state: State) -> Layer:
+        """Return a layer with copies of the state."""
+        return self.layer(spec, state, self.conventions(spec))

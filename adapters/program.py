@@ -1,0 +1,91 @@
+"""A program of calls on live layers, and the trace of what came back: what travels between the suite and a host."""
+
+from typing import Any, Dict, NamedTuple, Optional, Tuple
+
+from adapters.interface import Array, Conventions, Spec, State, Step
+
+#: The operations of a program. "train" and "infer" take x and maybe dy, "set_state" takes a state, the rest nothing.
+OPERATIONS = ("train", "infer", "set_state", "get_state", "apply_updates")
+
+
+class Call(NamedTuple):
+    """One call on the layer of that number. ``dy=None`` asks for no gradients; ``update`` concerns "train" alone."""
+
+    op: str
+    layer: int = 0
+    x: Optional[Array] = None
+    dy: Optional[Array] = None
+    update: bool = True
+    state: Optional[State] = None
+
+
+class Program(NamedTuple):
+    """Layers of one spec, each with its starting state, and the calls made on them in order.
+
+    ``read="every"`` reads the layers' states after building and a layer's state after each call on it;
+    ``read="end"`` reads all states only once, after the last call, so that reading cannot heal a stale layer.
+    ``repeat`` runs the program twice more: once as it is and once changing each argument right after its call.
+    """
+
+    spec: Spec
+    states: Tuple[State, ...]
+    calls: Tuple[Call, ...]
+    read: str = "every"
+    repeat: bool = False
+
+
+class Observation(NamedTuple):
+    """What the host saw around a call and a pipe cannot show.
+
+    ``kind``: "mutated" (a call changed one of its arguments, or one of an earlier call), "aliased" (a returned array
+    shares memory with an argument, another returned array or the layer), "overwritten" (an array returned earlier has
+    changed), "nondeterministic" (the program run again gives other bits), "retained" (changing an argument after its
+    call changed a later result). ``what`` names the array, ``detail`` says the rest in words.
+    """
+
+    kind: str
+    what: str
+    detail: str = ""
+
+
+class Failure(NamedTuple):
+    """Why a program ended early.
+
+    ``kind``: "unsupported" (the adapter refused, with a reason), "error" (it raised, or returned something that is
+    no result), "crash" (its process died), "timeout" (it did not return in time), "no run" (it was not asked).
+    """
+
+    kind: str
+    message: str
+    #: The adapter's method that was running, and the last lines of standard error or of the traceback.
+    method: str = ""
+    stderr: Tuple[str, ...] = ()
+
+
+class StepTrace(NamedTuple):
+    """One call's result: index in the program, the step (for "train" and "infer") and the state read after it."""
+
+    index: int
+    step: Optional[Step] = None
+    state: Optional[State] = None
+    observations: Tuple[Observation, ...] = ()
+    #: Seconds inside the adapter.
+    seconds: float = 0.0
+
+
+class Trace(NamedTuple):
+    """All that a program gave: complete when ``failure`` is None, otherwise the steps before it broke."""
+
+    conventions: Optional[Conventions]
+    #: State of each layer right after building, where it was read.
+    initial: Tuple[Optional[State], ...]
+    steps: Tuple[StepTrace, ...]
+    #: State of each layer after the last call; empty when the program broke.
+    final: Tuple[State, ...] = ()
+    #: What was observed while building, at the end, and in the repeated runs.
+    observations: Tuple[Observation, ...] = ()
+    failure: Optional[Failure] = None
+    #: Seconds inside the adapter, building and repeated runs included, and seconds until the answer was complete.
+    seconds: float = 0.0
+    wall: float = 0.0
+    details: Dict[str, Any] = {}

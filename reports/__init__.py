@@ -1,0 +1,1 @@
+"""What was found: the schema of the results, their files, and the pages made from them."""
