@@ -4,8 +4,9 @@ A file is one JSON object per line, tagged by ``type``, compressed with gzip (``
 numbers travel as the strings "nan", "inf" and "-inf": see ``Number``.
 """
 
+import json
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
@@ -25,6 +26,7 @@ Outcome = Literal[
     "unsupported",
     "pass",
 ]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 #: A float, or the name of a non-finite one.
 Number = float | Literal["nan", "inf", "-inf"]
@@ -232,8 +234,14 @@ class Results(Record, frozen=True, kw_only=True):
     footer: Footer | None
     #: File name, for messages.
     source: str = ""
+    #: What a reader should know of how this was put together: cut off after which line, which duplicates were dropped.
+    notes: list[str] = []
 
 
 def json_schema() -> dict[str, object]:
     """Return the JSON Schema of one line of a results file."""
     return msgspec.json.schema(TaggedLine)
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=1, ensure_ascii=False))
