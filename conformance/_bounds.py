@@ -1,0 +1,166 @@
+"""What the bounds of training and of inference have in common: everything but the errors of the statistics in use.
+
+The symbols are those of ``conformance.bounds``.
+"""
+
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from adapters.interface import Array
+from conformance._growth import Growth, Kind
+from conformance.formats import Format
+from conformance.oracle import InferenceTruth, TrainingTruth
+
+#: Error of 1/√w in units of u: square root and division take 1.5, a hardware estimate with a Newton step up to 4.
+_RSQRT_ULPS = 4.0
+#: An intermediate result above this part of the largest finite number may overflow on some way.
+_HEADROOM = 0.25
+
+quiet = np.errstate(all="ignore")
+
+
+class Numerics(NamedTuple):
+    """What an implementation declares about its arithmetic.
+
+    ``compute`` is the arithmetic's format, ``output`` that of y and dx, ``statistics`` that of the mean, variance,
+    dgamma and dbeta. ``variance_grade``: "A" two passes, "B" updating formulas, "C" E[x²] - E[x]². ``affine_grade``:
+    "S" subtracts the mean first, "F" folds the output into y = a·x + b.
+    """
+
+    compute: Format
+    output: Format
+    statistics: Format
+    variance_grade: str
+    affine_grade: str
+
+
+def finite(bound: Array, beyond: Array, slack: float = 1.0) -> Array:
+    """Return the bound times the truth's slack, infinite where it is NaN or beyond the range."""
+    scaled = bound if slack == 1 else bound * slack
+    return np.where(beyond | np.isnan(scaled), np.inf, scaled)
+
+
+class Bounds:
+    """What training and inference have in common: everything after the errors dm and dv of the statistics in use."""
+
+    def __init__(self, truth: TrainingTruth | InferenceTruth, numerics: Numerics, kind: Kind) -> None:
+        self.truth = truth
+        self.numerics = numerics
+        self.kind = kind
+        self._u = numerics.compute.u
+        self._tau = numerics.compute.tau
+        self._limit = numerics.compute.big * _HEADROOM
+        self._growth: Growth = truth.growths.setdefault(
+            (numerics.compute.name, kind), Growth(truth, numerics.compute, kind)
+        )
+
+    def _narrowing(self, target: Format) -> float:
+        """Relative error of the final rounding, where the target is narrower than the arithmetic."""
+        return 0.0 if target.u == self._u else target.u
+
+    def _stored(self, error: Array, value: Array, target: Format) -> Array:
+        """Return the error after the value has been rounded to the target format."""
+        return error + (self._narrowing(target) * np.abs(value) + target.sub)
+
+    def _output(self, beyond: Array, constant: Array, slopes: list[tuple[Array | float, Array]], value: Array) -> Array:
+        """Return constant + Σ slope · |element|, (C, m), the last slope being that of the value itself, as stored."""
+        output = self.numerics.output
+        growing = 1 + output.u
+        magnitude = np.abs(value)
+        bound = magnitude * (slopes[-1][0] * growing + self._narrowing(output))
+        bound += constant * growing + output.sub
+        for slope, element in slopes[:-1]:
+            term = np.abs(element)
+            term *= slope * growing
+            bound += term
+        bound *= self.truth.slack
+        magnitude += bound
+        # A NaN is not within the range either.
+        within = magnitude <= output.big / 2
+        return np.where(within & ~beyond, bound, np.inf)
+
+    @cached_property
+    def _mean_error(self) -> Array:
+        """dm, (C, 1)."""
+        raise NotImplementedError
+
+    @cached_property
+    def _variance_error(self) -> Array:
+        """dv, (C, 1)."""
+        raise NotImplementedError
+
+    @cached_property
+    def _abs_gamma_r(self) -> Array:
+        return self._abs_gamma * self.truth.r
+
+    @cached_property
+    def _abs_gamma(self) -> Array:
+        return np.abs(self.truth.gamma)
+
+    @cached_property
+    @quiet
+    def _rsqrt_error(self) -> Array:
+        """er: the relative error of r, from that of w and of its evaluation."""
+        w, u = self.truth.shifted, self._u
+        rho = (self._variance_error * (1 + u) + u * w + (u * self.truth.epsilon + self._tau)) / w
+        inherited = np.where(rho < 1, np.expm1(-0.5 * np.log1p(-rho)), np.inf)
+        return inherited + _RSQRT_ULPS * u * (1 + inherited)
+
+    @cached_property
+    def _beyond_y(self) -> Array:
+        """Where an intermediate result of the output may leave the range, (C, 1)."""
+        raise NotImplementedError
+
+    @cached_property
+    @quiet
+    def y(self) -> Array:
+        """The bound of the output, (C, m)."""
+        truth, u, er = self.truth, self._u, self._rsqrt_error
+        scale = self._abs_gamma_r
+        constant = scale * (self._mean_error * (1 + er)) + 2 * self._tau
+        slopes: list[tuple[Array | float, Array]] = [(scale * (er + 3 * u) + self._tau, truth.centered)]
+        if self.numerics.affine_grade == "F":
+            constant = constant + u * (2 * scale * np.abs(truth.mean) + np.abs(truth.beta))
+            slopes.append((u * scale, truth.x))
+        return self._output(self._beyond_y, constant, [*slopes, (1.2 * u, truth.y)], truth.y)
+
+    @cached_property
+    def _sum_dy_error(self) -> Array:
+        """dS1: the error of Σ g."""
+        return self._u * (self._growth.dy + 1) * self.truth.sum_abs_dy
+
+    @cached_property
+    def _sum_abs_terms(self) -> Array:
+        """The magnitude of the terms that dgamma is summed from."""
+        truth = self.truth
+        return truth.sum_abs_dy_x if self.numerics.affine_grade == "F" else truth.sum_abs_dy_centered
+
+    @cached_property
+    def _sum_dy_centered_error(self) -> Array:
+        """dS2: the error of Σ g·d."""
+        growth = self._growth.dy_folded if self.numerics.affine_grade == "F" else self._growth.dy_centered
+        shifted = self._mean_error * (np.abs(self.truth.sum_dy) + self._sum_dy_error)
+        return self._u * (growth + 3) * self._sum_abs_terms + shifted
+
+    @cached_property
+    def _beyond_gradients(self) -> Array:
+        """Where an intermediate result of dgamma may leave the range, (C, 1)."""
+        raise NotImplementedError
+
+    @cached_property
+    @quiet
+    def dgamma(self) -> Array:
+        """The bound of the gradient with respect to gamma, (C, 1)."""
+        truth, er = self.truth, self._rsqrt_error
+        error = truth.r * (self._sum_dy_centered_error * (1 + er) + np.abs(truth.sum_dy_centered) * (er + 3 * self._u))
+        stored = self._stored(error + self._tau, truth.dgamma, self.numerics.statistics)
+        return finite(stored, self._beyond_gradients, truth.slack)
+
+    @cached_property
+    @quiet
+    def dbeta(self) -> Array:
+        """The bound of the gradient with respect to beta, (C, 1)."""
+        stored = self._stored(self._sum_dy_error + self._tau, self.truth.sum_dy, self.numerics.statistics)
+        return finite(stored, self.truth.sum_abs_dy > self._limit, self.truth.slack)
