@@ -1,0 +1,168 @@
+"""Says in one sentence what a run found; the headline, the terminal and the exit code all come from here."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
+
+from reports._format import count, listing, times_bound
+from reports._grid import Grid, complete_grid
+from reports.records import OUTCOMES, Outcome, Result, Results, real
+
+#: Outcomes of an implementation that is wrong, or that broke.
+FAILING: frozenset[Outcome] = frozenset({"fail", "crash", "timeout", "error"})
+#: Outcomes that make the exit code 1, and those that make it 3 where nothing makes it 1.
+EXIT_1: frozenset[Outcome] = FAILING | {"stale known failure"}
+EXIT_3: frozenset[Outcome] = frozenset({"mistrusted", "no run"})
+#: Names listed one by one in the sentence; more are counted.
+_LISTED = 4
+
+_BROKEN: tuple[tuple[Outcome, str], ...] = (("crash", "crashes"), ("timeout", "timeouts"), ("error", "errors"))
+_MILD: tuple[tuple[Outcome, str], ...] = (
+    ("known failure", "known to fail"),
+    ("deviates", "deviating as declared"),
+    ("unsupported", "unsupported"),
+    ("mistrusted", "with too little evidence"),
+    ("no run", "not run"),
+)
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run came to."""
+
+    #: One sentence with numbers in it.
+    sentence: str
+    #: What a reader wants to know next, in a few sentences.
+    say: str
+    exit_code: int
+    #: Outcome -> how many checks came to it; all outcomes, worst first.
+    tally: dict[Outcome, int]
+
+
+def exit_code(outcomes: Iterable[Outcome], complete: bool) -> int:
+    """Return 1 if anything failed, else 3 if anything is open or the run ended early, else 0."""
+    seen = set(outcomes)
+    if seen & EXIT_1:
+        return 1
+    return 3 if seen & EXIT_3 or not complete or not seen else 0
+
+
+def verdict(results: Results) -> Verdict:
+    """Judge whole results. A pair of requirement and implementation without a record counts as "no run"."""
+    grid = complete_grid(results)
+    outcomes = Counter(result.outcome for result in grid.cells.values())
+    complete = results.footer is not None and results.footer.complete
+    sentence = "; ".join(_clauses(grid)) or "Nothing was checked"
+    return Verdict(
+        sentence=sentence if complete else f"Incomplete run: {sentence}",
+        say=" ".join([*_early_end(results), *_failures(grid), *_rest(outcomes), *_margin(grid)]),
+        exit_code=exit_code(outcomes, complete),
+        tally={outcome: outcomes[outcome] for outcome in OUTCOMES},
+    )
+
+
+def _clauses(grid: Grid) -> list[str]:
+    """Say for every implementation whether it conforms, fails, is undecided or did not run."""
+    conform: list[str] = []
+    refuse: list[str] = []
+    absent: list[str] = []
+    failing: dict[str, tuple[int, int]] = {}
+    stale: dict[str, tuple[int, int]] = {}
+    undecided: dict[str, tuple[int, int]] = {}
+    for who in grid.implementations:
+        seen = Counter(result.outcome for result in grid.of(who.name))
+        judged = seen.total() - seen["unsupported"] - seen["no run"]
+        if bad := sum(seen[outcome] for outcome in FAILING):
+            failing[who.name] = bad, judged
+        elif seen["stale known failure"]:
+            stale[who.name] = seen["stale known failure"], judged
+        elif seen["no run"] == seen.total():
+            absent.append(who.name)
+        elif unsure := seen["mistrusted"] + seen["no run"]:
+            undecided[who.name] = unsure, judged + seen["no run"]
+        else:
+            (conform if judged else refuse).append(who.name)
+    return [
+        *_plain(conform, "conforms", "conform"),
+        *_shares(failing, "fails", "requirements"),
+        *_shares(stale, "no longer fails", "requirements as listed"),
+        *_shares(undecided, "leaves", "requirements undecided"),
+        *_plain(refuse, "supports no requirement", "support no requirement"),
+        *_plain(absent, "did not run", "did not run"),
+    ]
+
+
+def _plain(names: list[str], one: str, many: str) -> list[str]:
+    if not names:
+        return []
+    who = listing(names) if len(names) <= _LISTED else f"{len(names)} implementations"
+    return [f"{who} {one if len(names) == 1 else many}"]
+
+
+def _shares(shares: dict[str, tuple[int, int]], verb: str, noun: str) -> list[str]:
+    """Say how many of how many, by name; where there are many names, the worst one's."""
+    if not shares:
+        return []
+    worst = max(shares, key=lambda name: shares[name][0])
+    if len(shares) > _LISTED:
+        number, judged = shares[worst]
+        return [f"{len(shares)} implementations fall short, {worst} most: it {verb} {number} of {judged} {noun}"]
+    parts = [f"{name} {verb if place == 0 else ''} {n} of {of}" for place, (name, (n, of)) in enumerate(shares.items())]
+    return [f"{listing([' '.join(part.split()) for part in parts])} {noun}"]
+
+
+def _early_end(results: Results) -> list[str]:
+    if results.footer is None:
+        return ["The results file has no footer: the run ended before it was done."]
+    if not results.footer.complete:
+        return [f"The run ended early: {results.footer.reason or 'no reason was given'}."]
+    return []
+
+
+def _failures(grid: Grid) -> list[str]:
+    """Say which failure is the worst and whether one cause explains several."""
+    failing = [result for result in grid.cells.values() if result.outcome in FAILING]
+    measured = [result for result in failing if result.worst_ratio is not None]
+    parts = []
+    if measured:
+        worst = max(measured, key=_size)
+        where = f"{worst.requirement} on {worst.implementation}"
+        parts.append(f"The worst error is {times_bound(worst.worst_ratio)} ({where}).")
+    causes = Counter((result.implementation, result.cause) for result in failing if result.cause)
+    for (name, cause), number in causes.most_common(1):
+        if number > 1:
+            parts.append(f"{number} failures of {name} share one likely cause: {cause.rstrip('.')}.")
+    return parts
+
+
+def _rest(outcomes: Counter[Outcome]) -> list[str]:
+    """Count what is neither a plain failure nor a pass."""
+    parts = []
+    broken = [count(outcomes[outcome], outcome, plural) for outcome, plural in _BROKEN if outcomes[outcome]]
+    if broken:
+        parts.append(f"{listing(broken)}.")
+    if stale := outcomes["stale known failure"]:
+        parts.append(
+            f"{count(stale, 'known failure')} no longer {'fails or matches' if stale == 1 else 'fail or match'}."
+        )
+    mild = [f"{outcomes[outcome]} {word}" for outcome, word in _MILD if outcomes[outcome]]
+    if mild:
+        parts.append(f"Of {count(outcomes.total(), 'check')}, {listing(mild)}.")
+    return parts
+
+
+def _margin(grid: Grid) -> list[str]:
+    """Say how close the passing checks came to their bounds."""
+    passing = [r for r in grid.cells.values() if r.outcome == "pass" and r.worst_ratio is not None]
+    closest = max(passing, key=_size, default=None)
+    if closest is None or not _size(closest):
+        return []
+    where = f"{closest.requirement} on {closest.implementation}"
+    return [f"What passes uses at most {times_bound(closest.worst_ratio)} ({where})."]
+
+
+def _size(result: Result) -> float:
+    """Return the worst ratio for sorting, NaN above all."""
+    value = real(result.worst_ratio or 0.0)
+    return math.inf if math.isnan(value) else value
