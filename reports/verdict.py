@@ -18,15 +18,6 @@ EXIT_3: frozenset[Outcome] = frozenset({"mistrusted", "no run"})
 #: Names listed one by one in the sentence; more are counted.
 _LISTED = 4
 
-_BROKEN: tuple[tuple[Outcome, str], ...] = (("crash", "crashes"), ("timeout", "timeouts"), ("error", "errors"))
-_MILD: tuple[tuple[Outcome, str], ...] = (
-    ("known failure", "known to fail"),
-    ("deviates", "deviating as declared"),
-    ("unsupported", "unsupported"),
-    ("mistrusted", "with too little evidence"),
-    ("no run", "not run"),
-)
-
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What a run came to."""
@@ -56,7 +47,7 @@ def verdict(results: Results) -> Verdict:
     sentence = "; ".join(_clauses(grid)) or "Nothing was checked"
     return Verdict(
         sentence=sentence if complete else f"Incomplete run: {sentence}",
-        say=" ".join([*_early_end(results), *_failures(grid), *_rest(outcomes), *_margin(grid)]),
+        say=" ".join([*_early_end(results), *_failures(grid), *_loose_ends(outcomes), *_margin(grid)]),
         exit_code=exit_code(outcomes, complete),
         tally={outcome: outcomes[outcome] for outcome in OUTCOMES},
     )
@@ -64,32 +55,27 @@ def verdict(results: Results) -> Verdict:
 
 def _clauses(grid: Grid) -> list[str]:
     """Say for every implementation whether it conforms, fails, is undecided or did not run."""
-    conform: list[str] = []
-    refuse: list[str] = []
-    absent: list[str] = []
-    failing: dict[str, tuple[int, int]] = {}
-    stale: dict[str, tuple[int, int]] = {}
-    undecided: dict[str, tuple[int, int]] = {}
+    groups: dict[str, dict[str, int]] = {name: {} for name in ("good", "bad", "stale", "open", "refuses", "absent")}
     for who in grid.implementations:
         seen = Counter(result.outcome for result in grid.of(who.name))
-        judged = seen.total() - seen["unsupported"] - seen["no run"]
         if bad := sum(seen[outcome] for outcome in FAILING):
-            failing[who.name] = bad, judged
+            groups["bad"][who.name] = bad
         elif seen["stale known failure"]:
-            stale[who.name] = seen["stale known failure"], judged
+            groups["stale"][who.name] = seen["stale known failure"]
         elif seen["no run"] == seen.total():
-            absent.append(who.name)
-        elif unsure := seen["mistrusted"] + seen["no run"]:
-            undecided[who.name] = unsure, judged + seen["no run"]
+            groups["absent"][who.name] = seen["no run"]
+        elif undecided := seen["mistrusted"] + seen["no run"]:
+            groups["open"][who.name] = undecided
         else:
-            (conform if judged else refuse).append(who.name)
+            groups["refuses" if seen["unsupported"] == seen.total() else "good"][who.name] = 0
+    of_all = f"of {count(len(grid.requirements), 'requirement')}"
     return [
-        *_plain(conform, "conforms", "conform"),
-        *_shares(failing, "fails", "requirements"),
-        *_shares(stale, "no longer fails", "requirements as listed"),
-        *_shares(undecided, "leaves", "requirements undecided"),
-        *_plain(refuse, "supports no requirement", "support no requirement"),
-        *_plain(absent, "did not run", "did not run"),
+        *_plain(list(groups["good"]), "conforms", "conform"),
+        *_shares(groups["bad"], "fails", of_all),
+        *_shares(groups["stale"], "no longer fails", "as listed in the known failures"),
+        *_shares(groups["open"], "leaves open", of_all),
+        *_plain(list(groups["refuses"]), "supports nothing", "support nothing"),
+        *_plain(list(groups["absent"]), "did not run", "did not run"),
     ]
 
 
@@ -100,16 +86,17 @@ def _plain(names: list[str], one: str, many: str) -> list[str]:
     return [f"{who} {one if len(names) == 1 else many}"]
 
 
-def _shares(shares: dict[str, tuple[int, int]], verb: str, noun: str) -> list[str]:
-    """Say how many of how many, by name; where there are many names, the worst one's."""
+def _shares(shares: dict[str, int], verb: str, of_all: str) -> list[str]:
+    """Say how many each name has, the worst first; of many names only the worst one's."""
     if not shares:
         return []
-    worst = max(shares, key=lambda name: shares[name][0])
-    if len(shares) > _LISTED:
-        number, judged = shares[worst]
-        return [f"{len(shares)} implementations fall short, {worst} most: it {verb} {number} of {judged} {noun}"]
-    parts = [f"{name} {verb if place == 0 else ''} {n} of {of}" for place, (name, (n, of)) in enumerate(shares.items())]
-    return [f"{listing([' '.join(part.split()) for part in parts])} {noun}"]
+    names = sorted(shares, key=lambda name: -shares[name])
+    if len(names) > _LISTED:
+        return [
+            f"{len(names)} implementations fall short, most of all {names[0]}: it {verb} {shares[names[0]]} {of_all}"
+        ]
+    first, *others = names
+    return [f"{listing([f'{first} {verb} {shares[first]}', *(f'{name} {shares[name]}' for name in others)])} {of_all}"]
 
 
 def _early_end(results: Results) -> list[str]:
@@ -136,19 +123,17 @@ def _failures(grid: Grid) -> list[str]:
     return parts
 
 
-def _rest(outcomes: Counter[Outcome]) -> list[str]:
-    """Count what is neither a plain failure nor a pass."""
+def _loose_ends(outcomes: Counter[Outcome]) -> list[str]:
+    """Say what needs somebody's attention although nothing failed there."""
     parts = []
-    broken = [count(outcomes[outcome], outcome, plural) for outcome, plural in _BROKEN if outcomes[outcome]]
-    if broken:
-        parts.append(f"{listing(broken)}.")
     if stale := outcomes["stale known failure"]:
         parts.append(
             f"{count(stale, 'known failure')} no longer {'fails or matches' if stale == 1 else 'fail or match'}."
         )
-    mild = [f"{outcomes[outcome]} {word}" for outcome, word in _MILD if outcomes[outcome]]
-    if mild:
-        parts.append(f"Of {count(outcomes.total(), 'check')}, {listing(mild)}.")
+    if mistrusted := outcomes["mistrusted"]:
+        parts.append(f"{count(mistrusted, 'check')} saw too little evidence to be trusted.")
+    if missing := outcomes["no run"]:
+        parts.append(f"{count(missing, 'check')} of {outcomes.total()} did not run.")
     return parts
 
 
