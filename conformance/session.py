@@ -1,0 +1,227 @@
+"""A live implementation: in a host process of its own, which may crash or hang, or in this process for a debugger."""
+
+import io
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from adapters import host, wire
+from adapters.executor import AdapterError, describe, execute, load
+from adapters.interface import Description
+from adapters.loader import is_file, split
+from adapters.program import Failure, Program, Trace
+from adapters.wire import TruncatedError, WireError
+from conformance.conversation import Awaited, Collector, Timeouts
+from conformance.host_process import HostProcess, TimeLimitError
+
+#: Lines of standard error in a message.
+_SHOWN = 15
+DEFAULT_TIMEOUTS = Timeouts()
+
+
+class SessionError(Exception):
+    """An implementation that cannot be had; the text says which, why, and with which Python."""
+
+
+class Session:
+    """What a session can do, wherever its implementation lives."""
+
+    target: str
+    description: Description
+    details: dict[str, str]
+    import_seconds: float
+
+    @property
+    def restarts(self) -> int:
+        """How often a host has been started again."""
+        return 0
+
+    def run(self, program: Program) -> Trace:
+        """Run a program; whatever the implementation does ends up in the trace.
+
+        Raises SessionError where it cannot be started again, ValueError for a program that makes no sense.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End the session; closing twice is harmless."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class InProcessSession(Session):
+    """Runs the adapter in this process, where a debugger can follow it and a crash ends everything."""
+
+    def __init__(self, target: str, path: Sequence[str]) -> None:
+        self.target = target
+        begin = time.perf_counter()
+        try:
+            self._adapter = load(target, path)
+            self.description = describe(self._adapter)
+        except AdapterError as error:
+            raise SessionError(f"{error} (in this process, {sys.executable})") from error
+        self.import_seconds = time.perf_counter() - begin
+        self.details = host.details()
+
+    def run(self, program: Program) -> Trace:
+        """Run a program here."""
+        hosted = program.spec.dtype == "bfloat16"
+        collector = Collector()
+        given = _crossed("run", program, None) if hosted else program
+        for event in execute(self._adapter, given, self.description.capabilities):
+            collector.add(event)
+        trace = collector.trace()
+        return _crossed("trace", trace, wire.bfloat16_dtype()) if hosted else trace
+
+
+def _crossed(kind: str, value: Any, bfloat16: Any) -> Any:
+    """Take a value over the wire and back: bfloat16 reaches adapters as uint16, in this process too."""
+    stream = io.BytesIO(b"".join(wire.pack(kind, value, bfloat16=True)))
+    frame = wire.Reader(stream.readinto, bfloat16).frame()
+    return None if frame is None else frame[1]
+
+
+class HostSession(Session):
+    """Runs the adapter in a host, which is started again after it crashed, hung or spoke out of turn."""
+
+    def __init__(self, target: str, path: Sequence[str], python: str, timeouts: Timeouts, threads: int) -> None:
+        module, name = split(target)
+        self.target = target
+        #: Absolute, so that a host started later finds the same files.
+        self._target = f"{Path(module).absolute()}:{name}" if is_file(module) else target
+        self._path = tuple(str(Path(folder).absolute()) for folder in path or ([] if is_file(module) else ["."]))
+        self._python, self._timeouts, self._threads = python, timeouts, threads
+        self._host: HostProcess | None = None
+        self._seen: set[Any] = set()
+        self._started = 0
+        self._note = ""
+        self._start()
+
+    @property
+    def restarts(self) -> int:
+        """How often the host has been started again."""
+        return self._started - 1
+
+    def _start(self) -> HostProcess:
+        self._seen.clear()
+        try:
+            process = HostProcess(self._python, self._threads)
+        except OSError as error:
+            raise SessionError(f"{self.target}: cannot start {self._python}: {error.strerror or error}") from error
+        self._started += 1
+        try:
+            self._load(process)
+        except BaseException:
+            process.kill()
+            raise
+        self._host = process
+        return process
+
+    def _load(self, process: HostProcess) -> None:
+        answer, why = None, ""
+        try:
+            process.send("load", (self._target, self._path, wire.LIMIT), self._timeouts.load)
+            answer = process.receive(self._timeouts.load)
+        except TimeLimitError:
+            process.show_stack()
+            why = f"importing it took more than {self._timeouts.load:g} s"
+        except (WireError, OSError) as error:
+            why = f"while being imported it wrote {error}" if isinstance(error, WireError) else ""
+        if answer is not None and answer[0] == "loaded":
+            self.description, self.details, self.import_seconds = answer[1]
+            return
+        if answer is not None:
+            raise SessionError(f"{answer[1]} (Python: {self._python})")
+        why = why or f"its host {process.ending()} while importing it"
+        lines = process.tail.lines()
+        last = "".join(f"\n  {line}" for line in lines[-_SHOWN:])
+        raise SessionError(f"{self.target}: {why} (Python: {self._python}){last}")
+
+    def run(self, program: Program) -> Trace:
+        """Run a program in the host; the host is started first where there is none."""
+        process = self._living()
+        collector, since = Collector(), process.tail.count
+        try:
+            failure = self._converse(process, program, collector)
+        except BaseException:
+            self._drop()
+            raise
+        if failure is not None and failure.kind != "no run":
+            failure = failure._replace(stderr=process.tail.lines(since) or process.tail.lines())
+            self._drop()
+        details = {"before": self._note} if self._note else {}
+        self._note = ""
+        return collector.trace(failure, details)
+
+    def _living(self) -> HostProcess:
+        if self._host is not None and not self._host.alive():
+            self._note = f"the host had {self._host.ending()} after the program before"
+            self._drop()
+        return self._host or self._start()
+
+    def _drop(self) -> None:
+        if self._host is not None:
+            self._host.kill()
+            self._host = None
+
+    def _converse(self, process: HostProcess, program: Program, collector: Collector) -> Failure | None:
+        """Send the program and gather its answers; return what broke the conversation."""
+        awaited = Awaited(program, self._seen, self._timeouts)
+        sent = False
+        try:
+            process.send("run", program, self._timeouts.later)
+            sent = True
+            while collector.end is None:
+                frame = process.receive(awaited.seconds)
+                if frame is None:
+                    return Failure("crash", f"{process.ending()} during {awaited.what}", awaited.method)
+                if frame[0] != "alive":
+                    collector.add(awaited.checked(frame[1]))
+        except TimeLimitError:
+            process.show_stack()
+            return Failure("timeout", f"{awaited.what} did not return within {awaited.limit}", awaited.method)
+        except (TruncatedError, BrokenPipeError, ConnectionResetError):
+            return Failure("crash", f"{process.ending()} during {awaited.what}", awaited.method)
+        except WireError as error:
+            if not sent:
+                return Failure("no run", f"the program cannot be sent: {error}")
+            return Failure("error", f"wrote {error} (during {awaited.what})", awaited.method)
+        return None
+
+    def close(self) -> None:
+        """Let the host quit."""
+        if self._host is not None:
+            self._host.close()
+            self._host = None
+
+
+def open_session(
+    target: str,
+    *,
+    python: str | None = None,
+    path: Sequence[str] = (),
+    in_process: bool = False,
+    timeouts: Timeouts = DEFAULT_TIMEOUTS,
+    threads: int = 1,
+) -> Session:
+    """Return a session on ``package.module:Class`` or ``path/to/file.py:Class``.
+
+    ``python`` is the interpreter of the host (default: this one); ``path`` is appended to its ``sys.path`` (default:
+    the current directory for a dotted name, the file's folder for a file); ``threads`` pins its numerical libraries.
+    Raises SessionError where the adapter cannot be loaded.
+    """
+    try:
+        if in_process:
+            return InProcessSession(target, path)
+        return HostSession(target, path, python or sys.executable, timeouts, threads)
+    except AdapterError as error:
+        raise SessionError(str(error)) from error
