@@ -6,6 +6,7 @@ from typing import Any, List, Optional, Tuple
 
 import numpy as np
 
+from adapters.common import named_step, refuse_undeclared
 from adapters.interface import (
     Array,
     BatchNormAdapter,
@@ -79,11 +80,10 @@ class TorchLayer(Layer):
 
     def gradients(self, x: Any, y: Any, dy: Array, retain_graph: bool = False) -> Step:
         """Return y and the gradients of sum(y * dy)."""
-        found = list(torch.autograd.grad(y, [x, *self.parameters()], self.to_torch(dy), retain_graph=retain_graph))
-        dx = self.from_torch(found.pop(0))
-        dgamma = _to_numpy(found.pop(0)) if self.spec.scale else None
-        dbeta = _to_numpy(found.pop(0)) if self.spec.center else None
-        return Step(self.from_torch(y), dx, dgamma, dbeta)
+        found = torch.autograd.grad(y, [x, *self.parameters()], self.to_torch(dy), retain_graph=retain_graph)
+        return named_step(
+            self.spec, [self.from_torch(y), self.from_torch(found[0]), *[_to_numpy(g) for g in found[1:]]]
+        )
 
     def run(self, x: Array, dy: Optional[Array], training: bool) -> Step:
         """Run forward, and backward where dy is given."""
@@ -106,10 +106,12 @@ class TorchLayer(Layer):
 
     def state(self) -> State:
         """Return copies of parameters and buffers; the batch counter is extra."""
-        tensors = {ours: getattr(self.module, theirs) for ours, theirs in NAMES}
-        arrays = {name: None if tensor is None else _to_numpy(tensor) for name, tensor in tensors.items()}
+        gamma, beta, mean, variance = [
+            None if tensor is None else _to_numpy(tensor)
+            for tensor in (getattr(self.module, theirs) for _, theirs in NAMES)
+        ]
         counter = getattr(self.module, COUNTER, None)
-        return State(extra={} if counter is None else {COUNTER: _to_numpy(counter)})._replace(**arrays)
+        return State(gamma, beta, mean, variance, {} if counter is None else {COUNTER: _to_numpy(counter)})
 
     def set_state(self, state: State) -> None:
         """Copy the given arrays into parameters and buffers, in place."""
@@ -184,13 +186,8 @@ class TorchBatchNorm(BatchNormAdapter):
 
     def module(self, spec: Spec) -> Any:
         """Return a new module for the spec, or refuse."""
-        if spec.execution.mode != "default" or spec.execution.device != "cpu":
-            raise Unsupported("no execution mode {} on {}".format(*spec.execution))
-        if len(spec.axis) != 1:
-            raise Unsupported("torch normalizes a single channel axis, not {}".format(spec.axis))
+        refuse_undeclared(spec, self.describe().capabilities)
         kinds = {2: "BatchNorm1d", 3: "BatchNorm1d", 4: "BatchNorm2d", 5: "BatchNorm3d"}
-        if spec.rank not in kinds or spec.dtype not in self.describe().capabilities.dtypes:
-            raise Unsupported("no torch.nn.BatchNorm for rank {} and {}".format(spec.rank, spec.dtype))
         kind = getattr(torch.nn, kinds[spec.rank])
         module = kind(spec.parameter_shape[0], eps=spec.epsilon, momentum=1 - spec.decay)
         for name, wanted in (("weight", spec.scale), ("bias", spec.center)):

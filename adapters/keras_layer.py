@@ -1,0 +1,216 @@
+"""Adapter for Keras 3's ``keras.layers.BatchNormalization`` on the TensorFlow backend, compiled by ``tf.function``."""
+
+import functools
+import importlib
+import os
+import pathlib
+from typing import Any, Callable, Dict, List, Optional, Tuple, Type
+
+import numpy as np
+
+from adapters.common import FreeList, complete, named_state, named_step, parameter_names, refuse_undeclared
+from adapters.interface import (
+    Array,
+    BatchNormAdapter,
+    Capabilities,
+    Conventions,
+    Description,
+    Layer,
+    Spec,
+    State,
+    Step,
+    Tape,
+    Unsupported,
+)
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# Untyped on purpose: the checks of this module must not depend on which Keras is installed, if any.
+keras: Any = importlib.import_module("keras")
+
+
+class TensorFlowEngine:
+    """Runs a Keras layer on TensorFlow: compiled by ``tf.function``, the spec's free extents left free."""
+
+    backend = "tensorflow"
+
+    def __init__(self, spec: Spec, layer: Any) -> None:
+        self.layer = layer
+        self.tf: Any = importlib.import_module("tensorflow")
+        # The tape watches TensorFlow's own variables inside those of Keras.
+        self.trainable = [getattr(layer, name).value for name in ("gamma", "beta") if getattr(layer, name) is not None]
+        signature = self.tf.TensorSpec(spec.shape, spec.dtype)
+        self._forward = self._compiled(self._call, [signature])
+        self._forward_backward = self._compiled(self._call_with_gradients, [signature, signature])
+
+    def _compiled(self, function: Callable[..., Any], signature: List[Any]) -> Dict[bool, Any]:
+        """The function for training and for inference, each traced when first called."""
+        return {
+            training: self.tf.function(functools.partial(function, training), input_signature=signature)
+            for training in (True, False)
+        }
+
+    def _call(self, training: bool, x: Any) -> Any:
+        return self.layer(x, training=training)
+
+    def _call_with_gradients(self, training: bool, x: Any, dy: Any) -> List[Any]:
+        tape, y = self.record(x, training)
+        return [y, *self.gradients(tape, x, y, dy)]
+
+    def record(self, x: Any, training: bool, persistent: bool = False) -> Tuple[Any, Any]:
+        """Return the tape and the output of a forward call."""
+        with self.tf.GradientTape(persistent=persistent) as tape:
+            tape.watch(x)
+            y = self._call(training, x)
+        return tape, y
+
+    def gradients(self, tape: Any, x: Any, y: Any, dy: Any) -> List[Any]:
+        """The gradients of sum(y * dy) with respect to x and to gamma and beta as far as the layer has them."""
+        found: List[Any] = tape.gradient(y, [x, *self.trainable], output_gradients=dy)
+        return found
+
+    def run(self, x: Array, dy: Optional[Array], training: bool) -> List[Array]:
+        """Return the output and, where dy is given, the gradients, as copies."""
+        constant = self.tf.constant
+        if dy is None:
+            return [np.array(self._forward[training](constant(x)).numpy())]
+        return [np.array(a.numpy()) for a in self._forward_backward[training](constant(x), constant(dy))]
+
+    def tape(self, x: Array, training: bool) -> Tuple[Array, Callable[[Array], List[Array]]]:
+        """Return the output of an eager call, and its backward pass, which can be called any number of times."""
+        x_ = self.tf.constant(x)
+        tape, y = self.record(x_, training, persistent=True)
+
+        def backward(dy: Array) -> List[Array]:
+            return [np.array(a.numpy()) for a in (y, *self.gradients(tape, x_, y, self.tf.constant(dy)))]
+
+        return np.array(y.numpy()), backward
+
+    def second_order(self, x: Array, dy: Array, v: Array) -> List[Array]:
+        """Return the gradients of sum(v * dx) with respect to x, dy and gamma; like any training call, it updates."""
+        x_, dy_ = self.tf.constant(x), self.tf.constant(dy)
+        gamma = [] if self.layer.gamma is None else [self.layer.gamma.value]
+        with self.tf.GradientTape() as outer:
+            outer.watch([x_, dy_])
+            tape, y = self.record(x_, training=True)
+            dx = tape.gradient(y, x_, output_gradients=dy_)
+        return [np.array(a.numpy()) for a in outer.gradient(dx, [x_, dy_, *gamma], output_gradients=self.tf.constant(v))]
+
+
+class KerasTape(Tape):
+    """A forward call whose backward pass is kept."""
+
+    def __init__(self, layer: "KerasLayer", x: Array, training: bool) -> None:
+        self._spec = layer.spec
+        self.y, self._backward = layer.engine.tape(x, training)
+
+    def backward(self, dy: Array) -> Step:
+        """Run the backward pass, once more if it was run before."""
+        return named_step(self._spec, self._backward(dy))
+
+
+class KerasLayer(Layer):
+    """A live layer: the only user of its engine while it lives."""
+
+    def __init__(self, spec: Spec, engine: TensorFlowEngine) -> None:
+        self.spec = spec
+        self.engine = engine
+        self.variables = {name: getattr(engine.layer, name) for name in parameter_names(spec)}
+
+    def train(self, x: Array, dy: Optional[Array] = None, update: bool = True) -> Step:
+        """Call the layer with training=True, which updates its moving statistics."""
+        if not update:
+            raise Unsupported("Keras updates the moving statistics in the forward call")
+        return named_step(self.spec, self.engine.run(x, dy, training=True))
+
+    def infer(self, x: Array, dy: Optional[Array] = None) -> Step:
+        """Call the layer with training=False."""
+        return named_step(self.spec, self.engine.run(x, dy, training=False))
+
+    def state(self) -> State:
+        """Return copies of the variables' values."""
+        return named_state({name: keras.ops.convert_to_numpy(variable) for name, variable in self.variables.items()})
+
+    def set_state(self, state: State) -> None:
+        """Assign the given arrays to the variables that the layer has."""
+        for name, variable in self.variables.items():
+            value = getattr(state, name)
+            if value is not None:
+                variable.assign(np.array(value))
+
+    def tape(self, x: Array, training: bool) -> Tape:
+        """Call the layer eagerly on a persistent tape."""
+        return KerasTape(self, x, training)
+
+    def second_order(self, x: Array, dy: Array, v: Array) -> Tuple[Array, Array, Optional[Array]]:
+        """Differentiate twice, then put the moving statistics back, which Keras cannot leave alone in training."""
+        before = self.state()
+        found = self.engine.second_order(x, dy, v)
+        self.set_state(before)
+        return found[0], found[1], found[2] if self.spec.scale else None
+
+    def save(self, path: str) -> None:
+        """Write a model of this layer alone, ``layer.keras``, into a folder at the path."""
+        pathlib.Path(path).mkdir(parents=True, exist_ok=True)
+        model = keras.Sequential([keras.Input(batch_shape=self.spec.shape, dtype=self.spec.dtype), self.engine.layer])
+        model.save(pathlib.Path(path) / "layer.keras")
+
+
+class KerasBatchNorm(BatchNormAdapter):
+    """``keras.layers.BatchNormalization``. A subclass for another backend brings an engine and declares its own."""
+
+    engine: Type[TensorFlowEngine] = TensorFlowEngine
+
+    def __init__(self) -> None:
+        backend = keras.backend.backend()
+        if backend != self.engine.backend:
+            raise Unsupported("Keras runs on {}, not on {}".format(backend, self.engine.backend))
+        self._engines = FreeList()
+
+    def describe(self) -> Description:
+        """The installed Keras and its backend, on the CPU."""
+        backend = importlib.import_module(self.engine.backend)
+        return Description(
+            "keras",
+            str(keras.__version__),
+            capabilities=Capabilities(dtypes=("float32", "float64"), tape=True, second_order=True, save=True),
+            notes=(
+                "backend: {} {}".format(self.engine.backend, backend.__version__),
+                "compiled by tf.function, one trace for all extents; tapes and second order run eagerly",
+                "second_order: the moving statistics are put back after the call",
+            ),
+        )
+
+    def conventions(self, spec: Spec) -> Conventions:
+        """Biased moving variance in all ranks; a frozen layer runs in inference mode."""
+        return Conventions(variance_grade="A", affine_grade="F", frozen="inference")
+
+    def new_layer(self, spec: Spec) -> Any:
+        """Return a Keras layer for the spec, with its variables."""
+        layer = keras.layers.BatchNormalization(
+            axis=spec.axis[0],
+            momentum=spec.decay,
+            epsilon=spec.epsilon,
+            center=spec.center,
+            scale=spec.scale,
+            dtype=spec.dtype,
+        )
+        layer.build(spec.shape)
+        return layer
+
+    def build(self, spec: Spec, state: State) -> Layer:
+        """Return a layer on an idle engine of the spec, or on a new one."""
+        refuse_undeclared(spec, self.describe().capabilities)
+        engine = self._engines.take(spec) or self.engine(spec, self.new_layer(spec))
+        layer = KerasLayer(spec, engine)
+        self._engines.lend(layer, spec, engine)
+        layer.set_state(complete(spec, state))
+        return layer
+
+    def restore(self, spec: Spec, path: str) -> Layer:
+        """Return the layer of a saved model. It is not used again: its configuration is the file's, not the spec's."""
+        refuse_undeclared(spec, self.describe().capabilities)
+        model = keras.saving.load_model(pathlib.Path(path) / "layer.keras")
+        return KerasLayer(spec, self.engine(spec, model.layers[-1]))

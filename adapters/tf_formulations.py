@@ -1,0 +1,240 @@
+"""Batch normalization as TensorFlow graphs: one class per formulation, each graph with a session of its own.
+
+Uses ``tf.compat.v1`` where it exists and plain ``tf`` before that.
+"""
+
+import contextlib
+import functools
+import importlib
+import os
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+import numpy as np
+
+from adapters.common import DEFAULTS, parameter_names
+from adapters.interface import Array, Spec
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Untyped on purpose: TensorFlow has no type information, and the checks must not depend on its being installed.
+tf: Any = importlib.import_module("tensorflow")
+v1: Any = getattr(getattr(tf, "compat", None), "v1", tf)
+
+
+def session_config() -> Any:
+    """One thread, so that runs are comparable, unless TensorFlow's own environment variables say otherwise."""
+    return v1.ConfigProto(
+        intra_op_parallelism_threads=int(os.environ.get("TF_NUM_INTRAOP_THREADS", "1")),
+        inter_op_parallelism_threads=int(os.environ.get("TF_NUM_INTEROP_THREADS", "1")),
+    )
+
+
+class BatchNormGraph:
+    """A graph with placeholders, variables, output, gradients and updates, and its session.
+
+    A subclass is a formulation: it says how output and updates follow from ``x``, ``is_training`` and the variables.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.graph = v1.Graph()
+        self._saver: Any = None
+        self._second_order: List[Any] = []
+        with self.scope():
+            self.x = v1.placeholder(spec.dtype, spec.shape, name="x")
+            self.dy = v1.placeholder(spec.dtype, spec.shape, name="dy")
+            self.is_training = v1.placeholder("bool", [], name="is_training")
+            self.variables = {name: self.variable(name) for name in parameter_names(spec)}
+            self.assignments = {name: self.assignment(name) for name in self.variables}
+            self.trainable = [self.variables[name] for name in ("gamma", "beta") if name in self.variables]
+            #: The update where it is an act of its own, else None.
+            self.updates: Any = None
+            self.y = self.output()
+            self.gradients = v1.gradients(self.y, [self.x, *self.trainable], self.dy)
+        self.session = v1.Session(graph=self.graph, config=session_config())
+
+    def output(self) -> Any:
+        """The output for both modes; ops of the update are made here, too."""
+        raise NotImplementedError
+
+    def training_output(self) -> Any:
+        """The output in training mode, without any update."""
+        raise NotImplementedError
+
+    def scope(self) -> Any:
+        """A context in which ops are added to this graph, on the CPU."""
+        return _on_cpu(self.graph)
+
+    def variable(self, name: str) -> Any:
+        """A variable of the parameters' shape."""
+        initial = np.full(self.spec.parameter_shape, DEFAULTS[name], dtype=self.spec.dtype)
+        return v1.Variable(initial, trainable=name in ("gamma", "beta"), name=name)
+
+    def assignment(self, name: str) -> Tuple[Any, Any]:
+        """A placeholder and the op that assigns it to the variable."""
+        value = v1.placeholder(self.spec.dtype, self.spec.parameter_shape, name="new_" + name)
+        return value, v1.assign(self.variables[name], value).op
+
+    def read(self) -> Dict[str, Array]:
+        """The variables' values."""
+        found = self.session.run(list(self.variables.values()))
+        return dict(zip(self.variables, found))
+
+    def write(self, values: Dict[str, Array]) -> None:
+        """Assign copies of the given values: a variable shares the memory of an aligned array that is fed to it."""
+        feed = {self.assignments[name][0]: np.array(value) for name, value in values.items()}
+        self.session.run([self.assignments[name][1] for name in values], feed)
+
+    def run(self, x: Array, dy: Optional[Array], training: bool, update: bool) -> List[Array]:
+        """Return output and gradients of one run; a separate update, where wanted, happens in the same run."""
+        fetches, feed = [self.y], {self.x: x, self.is_training: training}
+        if dy is not None:
+            fetches += self.gradients
+            feed[self.dy] = dy
+        count = len(fetches)
+        if update and self.updates is not None:
+            fetches.append(self.updates)
+        return [np.array(a) for a in self.session.run(fetches, feed)[:count]]
+
+    def update(self, x: Array) -> None:
+        """Run the separate update alone."""
+        self.session.run(self.updates, {self.x: x, self.is_training: True})
+
+    def second_order(self, x: Array, dy: Array, v: Array) -> List[Array]:
+        """The gradients of sum(v * dx); their ops are added on the first call."""
+        if not self._second_order:
+            with self.scope():
+                v_ = v1.placeholder(self.spec.dtype, self.spec.shape, name="v")
+                (dx,) = v1.gradients(self.training_output(), [self.x], self.dy)
+                gamma = [self.variables["gamma"]] if self.spec.scale else []
+                self._second_order = [v_, v1.gradients(dx, [self.x, self.dy, *gamma], v_)]
+        v_, found = self._second_order
+        return [np.array(a) for a in self.session.run(found, {self.x: x, self.dy: dy, v_: v})]
+
+    def save(self, path: str) -> None:
+        """Write a checkpoint of all variables; its files' names begin with the path."""
+        with self.scope():
+            self.saver().save(self.session, path, write_meta_graph=False)
+
+    def restore(self, path: str) -> None:
+        """Assign to all variables what a checkpoint holds."""
+        with self.scope():
+            self.saver().restore(self.session, path)
+
+    def saver(self) -> Any:
+        """A Saver of all variables, made on the first call."""
+        if self._saver is None:
+            self._saver = v1.train.Saver(self.variables)
+        return self._saver
+
+
+@contextlib.contextmanager
+def _on_cpu(graph: Any) -> Iterator[None]:
+    with graph.as_default(), graph.device("/cpu:0"):
+        yield
+
+
+@functools.lru_cache(maxsize=None)
+def epsilon_floor() -> float:
+    """The smallest epsilon that this version's ``fused_batch_norm`` hands on to its op."""
+    with v1.Graph().as_default():
+        y = v1.nn.fused_batch_norm(np.zeros([1, 1, 1, 1], "f"), [1.0], [0.0], epsilon=0.0)[0]
+        return float(y.op.get_attr("epsilon"))
+
+
+class NNGraph(BatchNormGraph):
+    """``moments`` and ``batch_normalization``; evaluating the training output assigns the moving statistics."""
+
+    def moving(self, name: str, batch: Any) -> Any:
+        """The op that assigns the new moving value."""
+        old = self.variables[name]
+        return v1.assign(old, old * self.spec.decay + batch * (1 - self.spec.decay))
+
+    def moments(self) -> Tuple[Any, Any]:
+        """Mean and biased variance of the batch, in the parameters' shape."""
+        mean, variance = v1.nn.moments(self.x, list(self.spec.reduction_axes))
+        return mean, variance
+
+    def updated_moments(self) -> Tuple[Any, Any]:
+        """The moments, given out only after the moving statistics have been assigned."""
+        mean, variance = self.moments()
+        with v1.control_dependencies([self.moving("moving_mean", mean), self.moving("moving_variance", variance)]):
+            return v1.identity(mean), v1.identity(variance)
+
+    def moving_statistics(self) -> Tuple[Any, Any]:
+        """The moving statistics as they are."""
+        return v1.identity(self.variables["moving_mean"]), v1.identity(self.variables["moving_variance"])
+
+    def normalize(self, mean: Any, variance: Any) -> Any:
+        """The output, with all parameters shaped to broadcast against x."""
+        shape = [1] * self.spec.rank
+        for axis, extent in zip(self.spec.channel_axes, self.spec.parameter_shape):
+            shape[axis] = extent
+        beta, gamma = [self.variables.get(name) for name in ("beta", "gamma")]
+        mean, variance, beta, gamma = [
+            None if a is None else v1.reshape(a, shape) for a in (mean, variance, beta, gamma)
+        ]
+        return v1.nn.batch_normalization(self.x, mean, variance, beta, gamma, self.spec.epsilon)
+
+    def output(self) -> Any:
+        """One output whose mean and variance are chosen by is_training."""
+        mean, variance = v1.cond(self.is_training, self.updated_moments, self.moving_statistics)
+        return self.normalize(mean, variance)
+
+    def training_output(self) -> Any:
+        """Normalized with the batch's moments, without the assignments."""
+        return self.normalize(*self.moments())
+
+
+class FusedGraph(BatchNormGraph):
+    """``fused_batch_norm`` in NHWC, once for each mode; the moving statistics are updated by a separate op."""
+
+    def fused(self, is_training: bool) -> Tuple[Any, Any, Any]:
+        """The op's output, mean and variance; in training that variance is the unbiased one."""
+        ones, zeros = [np.full(self.spec.parameter_shape, value, self.spec.dtype) for value in (1, 0)]
+        statistics = {}
+        if not is_training:
+            statistics = {name: v1.identity(self.variables["moving_" + name]) for name in ("mean", "variance")}
+        y, mean, variance = v1.nn.fused_batch_norm(
+            self.to_nhwc(self.x),
+            v1.identity(self.variables.get("gamma", ones)),
+            v1.identity(self.variables.get("beta", zeros)),
+            epsilon=self.spec.epsilon,
+            is_training=is_training,
+            **statistics,
+        )
+        return y, v1.identity(mean), v1.identity(variance)
+
+    def permutation(self) -> List[int]:
+        """The order of axes that puts the channels last."""
+        return [*self.spec.reduction_axes, *self.spec.channel_axes]
+
+    def to_nhwc(self, a: Any) -> Any:
+        """Four dimensions, the channels last."""
+        a = v1.transpose(a, self.permutation())
+        if self.spec.rank == 4:
+            return a
+        extents = v1.unstack(v1.shape(a), num=self.spec.rank)
+        inner = extents[1:-1]
+        height = inner[0] if inner else 1
+        width = inner[1] * inner[2] if len(inner) == 3 else 1
+        return v1.reshape(a, v1.stack([extents[0], height, width, self.spec.parameter_shape[0]]))
+
+    def from_nhwc(self, a: Any) -> Any:
+        """The inverse of ``to_nhwc``."""
+        if self.spec.rank != 4:
+            a = v1.reshape(a, v1.shape(v1.transpose(self.x, self.permutation())))
+        return v1.transpose(a, np.argsort(self.permutation()))
+
+    def output(self) -> Any:
+        """The output of one of two ops, chosen by is_training; the update takes the statistics of the chosen one."""
+        y, mean, variance = v1.cond(self.is_training, lambda: self.fused(True), lambda: self.fused(False))
+        updates = []
+        for name, batch in (("moving_mean", mean), ("moving_variance", variance)):
+            old = self.variables[name]
+            updates.append(v1.assign_sub(old, (old - batch) * (1 - self.spec.decay)))
+        self.updates = v1.group(*updates)
+        return self.from_nhwc(y)
+
+    def training_output(self) -> Any:
+        """The output of the op for training alone."""
+        return self.from_nhwc(self.fused(True)[0])

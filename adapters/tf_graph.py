@@ -1,0 +1,147 @@
+"""Adapters for TensorFlow in graph mode, one per formulation of ``adapters.tf_formulations``.
+
+Graphs are kept for later layers of the same spec, because building one takes a hundred times as long as a step.
+"""
+
+from typing import Optional, Tuple, Type
+
+import numpy as np
+
+from adapters.common import FreeList, complete, named_state, named_step, refuse_undeclared
+from adapters.interface import (
+    Array,
+    BatchNormAdapter,
+    Capabilities,
+    Conventions,
+    Description,
+    Layer,
+    Spec,
+    State,
+    Step,
+    Unsupported,
+)
+from adapters.tf_formulations import BatchNormGraph, FusedGraph, NNGraph, epsilon_floor, tf
+
+
+class GraphLayer(Layer):
+    """A live layer: the only user of its graph while it lives."""
+
+    def __init__(self, spec: Spec, graph: BatchNormGraph, state: State) -> None:
+        self.spec = spec
+        self.graph = graph
+        self._undone: Optional[Array] = None
+        self.set_state(complete(spec, state))
+
+    def train(self, x: Array, dy: Optional[Array] = None, update: bool = True) -> Step:
+        """Run the graph with is_training=True."""
+        if not update:
+            if self.graph.updates is None:
+                raise Unsupported("evaluating the training output assigns the moving statistics")
+            self._undone = np.array(x)
+        return named_step(self.spec, self.graph.run(x, dy, training=True, update=update))
+
+    def infer(self, x: Array, dy: Optional[Array] = None) -> Step:
+        """Run the graph with is_training=False."""
+        return named_step(self.spec, self.graph.run(x, dy, training=False, update=False))
+
+    def apply_updates(self) -> None:
+        """Run the update ops alone, on the x that was last trained on without them."""
+        if self.graph.updates is None:
+            raise Unsupported("evaluating the training output assigns the moving statistics")
+        if self._undone is None:
+            raise ValueError("no update is left undone")
+        self.graph.update(self._undone)
+        self._undone = None
+
+    def state(self) -> State:
+        """Return the variables' values."""
+        return named_state(self.graph.read())
+
+    def set_state(self, state: State) -> None:
+        """Assign the given arrays to the variables that the layer has."""
+        given = {name: getattr(state, name) for name in self.graph.variables}
+        self.graph.write({name: value for name, value in given.items() if value is not None})
+
+    def second_order(self, x: Array, dy: Array, v: Array) -> Tuple[Array, Array, Optional[Array]]:
+        """Run the ops of ``tf.gradients`` applied to what ``tf.gradients`` gave."""
+        found = self.graph.second_order(x, dy, v)
+        return found[0], found[1], found[2] if self.spec.scale else None
+
+    def save(self, path: str) -> None:
+        """Write a checkpoint with a Saver; the files' names begin with the path."""
+        self.graph.save(path)
+
+
+class GraphBatchNorm(BatchNormAdapter):
+    """What the formulations have in common as adapters."""
+
+    formulation: Type[BatchNormGraph]
+    capabilities: Capabilities
+    declared: Conventions
+    notes: Tuple[str, ...]
+
+    def __init__(self) -> None:
+        self._graphs = FreeList()
+
+    def describe(self) -> Description:
+        """The installed TensorFlow, on the CPU."""
+        return Description("tensorflow", str(tf.__version__), capabilities=self.capabilities, notes=self.notes)
+
+    def conventions(self, spec: Spec) -> Conventions:
+        """Those of the formulation."""
+        return self.declared
+
+    def build(self, spec: Spec, state: State) -> Layer:
+        """Return a layer on an idle graph of the spec, or on a new one."""
+        return self.layer(spec, state)
+
+    def restore(self, spec: Spec, path: str) -> Layer:
+        """Return a layer whose variables come from a checkpoint."""
+        layer = self.layer(spec, State())
+        layer.graph.restore(path)
+        return layer
+
+    def layer(self, spec: Spec, state: State) -> GraphLayer:
+        """Lend a graph to a new layer."""
+        refuse_undeclared(spec, self.capabilities)
+        graph = self._graphs.take(spec) or self.formulation(spec)
+        layer = GraphLayer(spec, graph, state)
+        self._graphs.lend(layer, spec, graph)
+        return layer
+
+
+class NNBatchNorm(GraphBatchNorm):
+    """Moments, batch_normalization and assigned moving statistics: how TensorFlow's users first wrote it."""
+
+    formulation = NNGraph
+    capabilities = Capabilities(axes="several", dtypes=("float32", "float64"), second_order=True, save=True)
+    declared = Conventions(variance_grade="A", affine_grade="F")
+    notes = (
+        "is_training is a placeholder; tf.cond chooses between the batch's moments and the moving statistics",
+        "moving statistics: assign(v, v * decay + batch * (1 - decay)), a control dependency of the training output",
+    )
+
+
+class FusedBatchNorm(GraphBatchNorm):
+    """The fused op with a separate update of the moving statistics, as the layers of TensorFlow 1 had it."""
+
+    formulation = FusedGraph
+    capabilities = Capabilities(
+        axes="single", dtypes=("float32",), separate_update=True, second_order=True, save=True, transposes=True
+    )
+    notes = (
+        "is_training is a placeholder; tf.cond chooses between the op for training and the op for inference",
+        "moving statistics: assign_sub(v, (v - batch) * (1 - decay)), run together with the training step or later",
+        "the channel axis is moved to the end and back",
+        "ranks 2, 3 and 5 are reshaped to rank 4: (N, 1, 1, C), (N, L, 1, C), (N, D, H * W, C)",
+    )
+
+    def conventions(self, spec: Spec) -> Conventions:
+        """Unbiased moving variance; a floor on epsilon where this version has one."""
+        return Conventions(
+            moving_variance="unbiased",
+            epsilon_floor=epsilon_floor(),
+            variance_grade="A",
+            affine_grade="S",
+            update_timing="separate",
+        )
