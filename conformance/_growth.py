@@ -29,7 +29,7 @@ def growth(kind: Kind, compute: Format, first: Array, second: Array | None = Non
     - "worst": n - 1. True for every order of summation, to first order in u (Higham 2002, section 4.2).
     - "prob": min(n - 1, 2√n). True for random rounding errors (Higham & Mary 2019), not for structured data.
     - "panel": at least "prob", n/√K with K the number of distinct terms, and twice the growth measured on these
-      terms in three orders and at three scales; at most "worst". (C, 1), the others are one number.
+      terms in up to four orders and at three scales; at most "worst". (C, 1), the others are one number.
     """
     n = first.shape[1]
     worst = float(max(n - 1, 0))
@@ -52,12 +52,15 @@ def _blocks(first: Array, second: Array | None) -> Iterator[Array]:
 
 def _measured_growth(terms: Array, compute: Format) -> Array:
     ascending = np.sort(terms, axis=1)
-    falling = np.take_along_axis(terms, np.argsort(-np.abs(terms), axis=1, kind="stable"), axis=1)
+    orders = [terms, ascending, np.take_along_axis(terms, np.argsort(-np.abs(terms), axis=1, kind="stable"), axis=1)]
+    # Rising magnitudes of one sign are among the orders whichever the sign. Without negative terms the two are one.
+    if (ascending[:, 0] < 0).any():
+        orders.append(ascending[:, ::-1])
     distinct = (np.diff(ascending.astype(compute.dtype), axis=1) != 0).sum(axis=1, keepdims=True) + 1
     result: Array = terms.shape[1] / np.sqrt(distinct)
     largest = np.maximum(np.abs(terms).max(axis=1, keepdims=True), np.finfo(terms.dtype).tiny)
     for scale in _SCALES:
-        for ordered in (terms, ascending, falling):
+        for ordered in orders:
             scaled = ordered if scale == 1 else ordered / largest * scale
             result = np.fmax(result, _SAFETY * _running_growth(scaled.astype(compute.dtype), compute))
     return result

@@ -50,8 +50,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What all parts of a results file have in common."""
 
 
-class Implementation(Record, frozen=True, kw_only=True):
-    """An implementation of the run: who it says it is, or why it could not be asked."""
+class Implementation(Record, frozen=True, kw_only=True, tag="implementation"):
+    """An implementation of the run: who it says it is, or why it could not be asked.
+
+    The header names all of them; a line of its own says the rest as soon as it is known.
+    """
 
     name: str
     framework: str = ""
@@ -219,7 +222,7 @@ class Footer(Record, frozen=True, kw_only=True, tag="footer"):
     by_implementation: dict[str, dict[str, float]] = {}
 
 
-Line = Header | Result | Agreement | Footer
+Line = Header | Implementation | Result | Agreement | Footer
 
 #: Any line of a results file, for decoding.
 TaggedLine = Annotated[Line, msgspec.Meta(title="Line of a BN Conformance results file")]

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from reports._merge import merge_footers, merge_headers
-from reports.records import SCHEMA_VERSION, Agreement, Footer, Header, Line, Result, Results, TaggedLine
+from reports.records import SCHEMA_VERSION, Agreement, Footer, Header, Implementation, Line, Result, Results, TaggedLine
 
 #: Decompressed bytes that a file may hold: more is a damaged or hostile file.
 SIZE_LIMIT = 1 << 30
@@ -233,6 +233,14 @@ def _add(line: Line, parts: list[Results], path: str | Path, number: int) -> Non
         parts[-1] = msgspec.structs.replace(part, footer=line)
         return
     known = {i.name for i in part.header.implementations}
+    if isinstance(line, Implementation):
+        if line.name not in known:
+            raise ResultsError(path, f"the header names no implementation {line.name!r}", number)
+        completed = [line if i.name == line.name else i for i in part.header.implementations]
+        parts[-1] = msgspec.structs.replace(
+            part, header=msgspec.structs.replace(part.header, implementations=completed)
+        )
+        return
     named = [line.implementation] if isinstance(line, Result) else [line.first, line.second]
     for name in named:
         if name not in known:

@@ -1,0 +1,197 @@
+"""Recipes of arrays: hashable, short, and expanded to the same values wherever they are read.
+
+Channels are independent in batch normalization, so a recipe says what each channel holds: a pattern, its offset in
+units of its spread, and the spread. Up to three such channel recipes are dealt to the channels in turn; the values
+still differ from channel to channel.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import ml_dtypes
+import msgspec
+import numpy as np
+
+from adapters.interface import Array, Spec
+
+Pattern = Literal[
+    "exact",
+    "normal",
+    "uniform",
+    "alternating",
+    "clusters",
+    "constant",
+    "outlier",
+    "heavy",
+    "lognormal",
+    "ulp",
+]
+GradientPattern = Literal["normal", "integers", "one-hot", "one-signed"]
+
+
+def element_type(name: str) -> np.dtype[np.generic]:
+    """NumPy's element type of that name, bfloat16 included."""
+    return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
+
+
+class Channel(msgspec.Struct, frozen=True):
+    """What one channel holds: a pattern of spread about one, times ``spread``, around ``offset * spread``."""
+
+    pattern: Pattern = "exact"
+    offset: float = 0.0
+    spread: float = 1.0
+
+
+class Drawn(msgspec.Struct, frozen=True, tag="drawn"):
+    """An input: extents of the axes that are reduced, the channels' recipes, and a seed for their values."""
+
+    sizes: tuple[int, ...]
+    channels: tuple[Channel, ...] = (Channel(),)
+    seed: int = 0
+
+
+class Gradient(msgspec.Struct, frozen=True, tag="gradient"):
+    """An upstream gradient of the same shape as the input it belongs to."""
+
+    pattern: GradientPattern = "normal"
+    scale: float = 1.0
+    seed: int = 0
+
+
+class Given(msgspec.Struct, frozen=True, tag="given"):
+    """An array as it is: little-endian bytes in C order."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+    @classmethod
+    def of(cls, array: Array) -> "Given":
+        """Hold a copy of an array."""
+        array = np.asarray(array)
+        name = "bfloat16" if array.dtype == ml_dtypes.bfloat16 else array.dtype.name
+        return cls(name, array.shape, np.ascontiguousarray(array).tobytes())
+
+    @property
+    def array(self) -> Array:
+        """The array itself, read-only."""
+        return np.frombuffer(self.data, dtype=element_type(self.dtype)).reshape(self.shape)
+
+    def __repr__(self) -> str:
+        """Print nested lists of the shortest numbers that round to the values."""
+        if 0 in self.shape:
+            return f"Given({self.dtype!r}, {self.shape!r}, b'')"
+        return f"given({_nested(self.array)}, {self.dtype!r})"
+
+
+def _nested(a: Array) -> str:
+    if a.ndim == 0:
+        text = str(a[()])
+        return text if text.lstrip("-")[0].isdigit() else f"float({text!r})"
+    return "[" + ", ".join(_nested(part) for part in a) + "]"
+
+
+def given(values: object, dtype: str = "float32") -> Given:
+    """Hold nested lists of numbers, as a printed case writes them."""
+    return Given.of(np.array(values, dtype=element_type(dtype)))
+
+
+Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
+Draw = Callable[[np.random.Generator, int, int], Matrix]
+
+
+def _exact(rng: np.random.Generator, c: int, m: int) -> Matrix:
+    """Pairs of opposite small integers: sums are exact in any order, and so is the mean."""
+    half = rng.integers(1, 5, (c, m // 2)).astype(np.float64)
+    values = np.concatenate([half, -half, np.zeros((c, m % 2))], axis=1)
+    return rng.permuted(values, axis=1)
+
+
+def _outlier(rng: np.random.Generator, c: int, m: int) -> Matrix:
+    values = rng.standard_normal((c, m))
+    values[np.arange(c), rng.integers(m, size=c)] = 10 ** rng.uniform(1, 5, c)
+    return values
+
+
+_PATTERNS: dict[str, Draw] = {
+    "exact": _exact,
+    "normal": lambda rng, c, m: rng.standard_normal((c, m)),
+    "uniform": lambda rng, c, m: rng.uniform(-1.75, 1.75, (c, m)),
+    "alternating": lambda rng, c, m: (1.0 - 2.0 * (np.arange(m) % 2)) * rng.uniform(0.5, 1, (c, 1)),
+    "clusters": lambda rng, c, m: rng.standard_normal((c, m)) / 64 + 2.0 * rng.integers(0, 2, (c, m)) - 1,
+    "constant": lambda rng, c, m: np.zeros((c, m)),
+    "outlier": _outlier,
+    "heavy": lambda rng, c, m: rng.standard_t(2, (c, m)),
+    "lognormal": lambda rng, c, m: np.exp(rng.standard_normal((c, m)) * 1.5),
+    "ulp": lambda rng, c, m: rng.integers(-2, 3, (c, m)).astype(np.float64),
+}
+
+_ULP = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
+
+
+def _channel_values(recipe: Channel, rng: np.random.Generator, c: int, m: int, dtype: str) -> Matrix:
+    values = _PATTERNS[recipe.pattern](rng, c, m)
+    if recipe.pattern == "ulp":
+        return (recipe.offset or 1.0) * (1.0 + values * _ULP[dtype]) * recipe.spread
+    return (recipe.offset + values) * recipe.spread
+
+
+def _position_shape(spec: Spec, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """The input's shape for these extents of the reduced axes."""
+    shape = [0] * spec.rank
+    for axis, extent in zip(spec.reduction_axes, sizes, strict=True):
+        shape[axis] = extent
+    for axis, extent in zip(spec.channel_axes, spec.parameter_shape, strict=True):
+        shape[axis] = extent
+    return tuple(shape)
+
+
+def _from_rows(rows: Matrix, spec: Spec, sizes: tuple[int, ...]) -> Array:
+    """Lay out one row per channel as an input, rounded to the spec's element type."""
+    shape = _position_shape(spec, sizes)
+    stacked = rows.reshape(spec.parameter_shape + sizes)
+    order = [0] * spec.rank
+    for source, axis in enumerate(spec.channel_axes + spec.reduction_axes):
+        order[axis] = source
+    with np.errstate(over="ignore"):
+        laid_out = np.ascontiguousarray(stacked.transpose(order)).astype(element_type(spec.dtype))
+    assert laid_out.shape == shape
+    return laid_out
+
+
+def expand_input(recipe: Drawn | Given, spec: Spec) -> Array:
+    """The input array of a recipe."""
+    if isinstance(recipe, Given):
+        return recipe.array
+    c = int(np.prod(spec.parameter_shape, dtype=np.int64))
+    m = int(np.prod(recipe.sizes, dtype=np.int64))
+    rng = np.random.default_rng([recipe.seed, m])
+    rows = np.empty((c, m))
+    kinds = len(recipe.channels)
+    for k, channel in enumerate(recipe.channels[:c]):
+        dealt = rows[k::kinds]
+        dealt[:] = _channel_values(channel, rng, len(dealt), m, spec.dtype)
+    return _from_rows(rows, spec, recipe.sizes)
+
+
+def _one_hot(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    values = np.zeros(shape)
+    values.reshape(-1)[rng.integers(values.size)] = 1
+    return values
+
+
+def expand_gradient(recipe: Gradient | Given, shape: tuple[int, ...], dtype: str) -> Array:
+    """The upstream gradient of a recipe for an input of that shape."""
+    if isinstance(recipe, Given):
+        return recipe.array
+    rng = np.random.default_rng([recipe.seed, 1])
+    values: Array
+    if recipe.pattern == "one-hot" and np.prod(shape) > 0:
+        values = _one_hot(rng, shape)
+    elif recipe.pattern == "integers":
+        values = rng.integers(-4, 5, shape).astype(np.float64)
+    elif recipe.pattern == "one-signed":
+        values = np.abs(rng.standard_normal(shape)) + 5
+    else:
+        values = rng.standard_normal(shape)
+    return (values * recipe.scale).astype(element_type(dtype))

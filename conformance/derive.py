@@ -1,0 +1,279 @@
+"""Derives cases from a drawn one: shifted, scaled, permuted, with other parameters, split, or read less often.
+
+All are pure and total: the same case gives the same derived cases, and ``()`` where the change makes no sense.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+
+from adapters.interface import Array
+from adapters.program import Call
+from conformance.case import (
+    Case,
+    GetState,
+    Given,
+    Infer,
+    Instruction,
+    SetState,
+    Start,
+    Train,
+)
+from conformance.oracle import TrainingTruth, from_channels, to_channels
+
+#: Significand digits of the element types that cases come in.
+DIGITS = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
+
+Change = Callable[[Array, int], Array]
+
+
+def _rebuilt(case: Case, program: list[Instruction], **changes: object) -> Case:
+    """The case with another program, holding its arrays: recipes of a state may speak of the first input."""
+    return msgspec.structs.replace(case.held, program=tuple(program), repeat=False, **changes)
+
+
+def map_arrays(case: Case, *, x: Change | None = None, dy: Change | None = None) -> Case:
+    """Apply changes to every step's x and dy; each is given the (C, m) matrix and the step's index."""
+    program: list[Instruction] = []
+    for index, (step, call) in enumerate(zip(case.held.program, case.expanded.calls, strict=True)):
+        if isinstance(step, Train | Infer) and call.x is not None:
+            shape = call.x.shape
+            if x is not None:
+                step = msgspec.structs.replace(step, x=_changed(case, call.x, x, index, shape))
+            if dy is not None and call.dy is not None:
+                step = msgspec.structs.replace(step, dy=_changed(case, call.dy, dy, index, shape))
+        program.append(step)
+    return _rebuilt(case, program)
+
+
+def _changed(case: Case, a: Array, change: Change, index: int, shape: tuple[int, ...]) -> Given:
+    rows = to_channels(a, case.spec).astype(np.float64)
+    with np.errstate(all="ignore"):
+        return Given.of(from_channels(change(rows, index), case.spec, shape).astype(a.dtype))
+
+
+def without_gradients(case: Case) -> Case:
+    """The case with forward passes only."""
+    program = [
+        msgspec.structs.replace(step, dy=None) if isinstance(step, Train | Infer) else step for step in case.held.program
+    ]
+    return _rebuilt(case, program)
+
+
+def training_only(case: Case) -> Case:
+    """The case's training steps, forward only."""
+    return _rebuilt(case, [step for step in without_gradients(case).program if isinstance(step, Train)])
+
+
+def _exponent(a: Array) -> Array:
+    """Per channel (C, 1), the binary exponent of the largest magnitude (0 for a channel of zeros)."""
+    largest = np.max(np.abs(a), axis=1, keepdims=True, initial=0.0)
+    exponent: Array = np.where(largest > 0, np.frexp(largest)[1], 0)
+    return exponent
+
+
+def _on_grid(case: Case, a: Array, exponent: Array) -> tuple[Array, Array]:
+    """Round (C, m) to multiples of the grid on which values below 2**exponent are exact; the grid too, (C, 1)."""
+    grid = np.ldexp(1.0, np.maximum(exponent - DIGITS[case.spec.dtype], -1000))
+    return np.round(a / grid) * grid, grid
+
+
+def _shift(case: Case, rows: Array) -> tuple[Array, Array]:
+    """The rows on a grid and a shift per channel of about two spreads, such that rows + shift is exact."""
+    spread = np.std(rows, axis=1, keepdims=True)
+    spread = np.where(spread > 0, spread, np.maximum(np.max(np.abs(rows), axis=1, keepdims=True, initial=0.0), 1.0))
+    shift = np.ldexp(1.0, np.frexp(spread)[1] + 1)
+    on_grid, grid = _on_grid(case, rows, np.maximum(_exponent(rows), _exponent(shift)) + 2)
+    return on_grid, np.maximum(np.round(shift / grid), 1) * grid
+
+
+def shifted(case: Case) -> tuple[Case, ...]:
+    """The training steps on a grid, and the same with an exact shift per channel."""
+    case = training_only(case)
+    plain = map_arrays(case, x=lambda rows, _: _shift(case, rows)[0])
+    moved = map_arrays(case, x=lambda rows, _: sum(_shift(case, rows), np.zeros(())))
+    return plain, moved
+
+
+def scaled(case: Case) -> tuple[Case, ...]:
+    """The training steps with x times a power of two, differing from channel to channel."""
+    return (map_arrays(training_only(case), x=lambda rows, _: rows * scale_factors(len(rows))),)
+
+
+def scale_factors(channels: int) -> Array:
+    """Per channel (C, 1): the factor that ``scaled`` applies."""
+    return np.resize(np.array([4.0, 0.25, -2.0]), channels).reshape(-1, 1)
+
+
+def permutation(m: int, index: int) -> Array:
+    """The order in which ``permuted`` takes the m positions of step ``index``."""
+    return np.random.default_rng([m, index, 5]).permutation(m)
+
+
+def permuted(case: Case) -> tuple[Case, ...]:
+    """The case with the positions of each input, and of each upstream gradient, in another order."""
+
+    def change(rows: Array, index: int) -> Array:
+        return rows[:, permutation(rows.shape[1], index)]
+
+    return (map_arrays(case, x=change, dy=change),)
+
+
+def other_channels(case: Case) -> tuple[Case, ...]:
+    """The case with every second channel's data replaced by something much larger; nothing for a single channel."""
+    if int(np.prod(case.spec.parameter_shape)) < 2:
+        return ()
+
+    def change(rows: Array, _: int) -> Array:
+        rows = rows.copy()
+        rows[1::2] = np.clip(rows[1::2, ::-1] * -8 + 64, -6e4, 6e4)
+        return rows
+
+    return (map_arrays(case, x=change, dy=change),)
+
+
+def _with_starts(case: Case, change: Callable[[Start, int], Start]) -> Case:
+    starts = tuple(change(start, layer) for layer, start in enumerate(case.held.starts))
+    return _rebuilt(case, list(case.held.program), starts=starts)
+
+
+def _filled_like(held: Given, values: Array | float) -> Given:
+    return Given.of(np.broadcast_to(np.asarray(values), held.shape).astype(held.dtype))
+
+
+def normalized(case: Case) -> tuple[Case, ...]:
+    """The training steps with gamma = 1 and beta = 0."""
+
+    def change(start: Start, _: int) -> Start:
+        gamma = _filled_like(start.gamma, 1.0) if isinstance(start.gamma, Given) else None
+        beta = _filled_like(start.beta, 0.0) if isinstance(start.beta, Given) else None
+        return msgspec.structs.replace(start, gamma=gamma, beta=beta)
+
+    return (_with_starts(training_only(case), change),)
+
+
+def other_moving(case: Case) -> tuple[Case, ...]:
+    """The case with other moving statistics at the start."""
+
+    def change(start: Start, _: int) -> Start:
+        assert isinstance(start.moving_mean, Given)
+        assert isinstance(start.moving_variance, Given)
+        mean = Given.of(start.moving_mean.array * 2 + np.float32(3))
+        variance = Given.of(start.moving_variance.array * 5 + np.float32(1))
+        return msgspec.structs.replace(start, moving_mean=mean, moving_variance=variance)
+
+    return (_with_starts(case, change),)
+
+
+def restoring(case: Case) -> tuple[Case, ...]:
+    """The first training step with gamma = sqrt(variance + epsilon) and beta = mean of its own input."""
+    step = next((s for s in case.held.program if isinstance(s, Train)), None)
+    if step is None or not (case.spec.scale and case.spec.center):
+        return ()
+    case = _rebuilt(case, [msgspec.structs.replace(step, dy=None, layer=0)], starts=case.held.starts[:1])
+    x = case.expanded.calls[0].x
+    assert x is not None
+    truth = TrainingTruth(to_channels(x, case.spec), None, None, case.spec.epsilon)
+
+    def change(start: Start, _: int) -> Start:
+        assert isinstance(start.gamma, Given)
+        assert isinstance(start.beta, Given)
+        with np.errstate(over="ignore"):
+            gamma = Given.of(np.sqrt(truth.shifted).reshape(start.gamma.shape).astype(start.gamma.dtype))
+            beta = Given.of(truth.mean.reshape(start.beta.shape).astype(start.beta.dtype))
+        return msgspec.structs.replace(start, gamma=gamma, beta=beta)
+
+    return (_with_starts(case, change),)
+
+
+def _first_inference(case: Case) -> tuple[int, Infer, Call] | None:
+    for index, (step, call) in enumerate(zip(case.held.program, case.expanded.calls, strict=True)):
+        if isinstance(step, Infer):
+            return index, step, call
+    return None
+
+
+def in_batches(case: Case) -> tuple[Case, ...]:
+    """The first inference step in place, then again in two batches, the second a partial one."""
+    found = _first_inference(case)
+    if found is None:
+        return ()
+    index, step, call = found
+    axis = case.spec.reduction_axes[0]
+    assert call.x is not None
+    extent = call.x.shape[axis]
+    if extent < 2:
+        return ()
+    cut = (2 * extent + 2) // 3
+    parts = np.split(call.x, [min(cut, extent - 1)], axis=axis)
+    program = [*case.held.program[:index], msgspec.structs.replace(step, dy=None)]
+    program += [Infer(Given.of(part), None, step.layer) for part in parts]
+    return (_rebuilt(case, program),)
+
+
+def one_sample(case: Case) -> tuple[Case, ...]:
+    """The first inference step in place, then its first sample alone, then its last."""
+    found = _first_inference(case)
+    if found is None:
+        return ()
+    index, step, call = found
+    axis = case.spec.reduction_axes[0]
+    assert call.x is not None
+    if call.x.shape[axis] < 2:
+        return ()
+    alone = [Given.of(np.take(call.x, [place], axis=axis)) for place in (0, -1)]
+    program = [*case.held.program[:index], msgspec.structs.replace(step, dy=None)]
+    program += [Infer(sample, None, step.layer) for sample in alone]
+    return (_rebuilt(case, program),)
+
+
+def unread(case: Case) -> tuple[Case, ...]:
+    """The case with its state read at the end only; nothing unless an inference follows a change of its layer."""
+    changed: set[int] = set()
+    useful = False
+    for step in case.program:
+        useful |= isinstance(step, Infer) and step.layer in changed
+        if isinstance(step, Train | SetState):
+            changed.add(step.layer)
+    if not useful:
+        return ()
+    return (_rebuilt(case, [s for s in case.held.program if not isinstance(s, GetState)], read="end"),)
+
+
+def forward_only(case: Case) -> tuple[Case, ...]:
+    """The case with forward passes only, where it has any gradients."""
+    if not any(isinstance(step, Train | Infer) and step.dy is not None for step in case.program):
+        return ()
+    return (without_gradients(case),)
+
+
+def single_layer(case: Case) -> tuple[Case, ...]:
+    """The last step's layer on its own; nothing where the program uses one layer only."""
+    if len({step.layer for step in case.program}) < 2:
+        return ()
+    kept = case.program[-1].layer
+    program = [msgspec.structs.replace(step, layer=0) for step in case.held.program if step.layer == kept]
+    return (_rebuilt(case, program, starts=(case.held.starts[kept],)),)
+
+
+def gradient_parts(case: Case) -> tuple[Case, ...]:
+    """The case with upstream gradients a, b and a + b, all exact; nothing where it has none."""
+    if not any(isinstance(step, Train | Infer) and step.dy is not None for step in case.program):
+        return ()
+
+    def parts(rows: Array) -> tuple[Array, Array]:
+        first, _ = _on_grid(case, rows, _exponent(rows) + 2)
+        return first, np.roll(first[:, ::-1], 1, axis=1) * 2
+
+    return (
+        map_arrays(case, dy=lambda rows, _: parts(rows)[0]),
+        map_arrays(case, dy=lambda rows, _: parts(rows)[1]),
+        map_arrays(case, dy=lambda rows, _: sum(parts(rows), np.zeros(()))),
+    )
+
+
+def updates_left_out(case: Case) -> tuple[Case, ...]:
+    """The case with every training step's update left out."""
+    program = [msgspec.structs.replace(s, update=False) if isinstance(s, Train) else s for s in case.held.program]
+    return (_rebuilt(case, program, read="every"),)

@@ -1,0 +1,121 @@
+"""Shrinks a failing case to the smallest that still fails, starting from the choices recorded when it was drawn."""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.database import ExampleDatabase
+
+from conformance.case import Case
+from conformance.evidence import Evidence
+from conformance.pool import Pool, Pooled
+from conformance.requirements import Requirement
+from conformance.session import Session, SessionError
+from conformance.strategies import FAMILIES, cases
+from conformance.survey import examine, execute, relevant_failure
+
+#: Restarts of a dying host that one shrinking may cost.
+RESTARTS = 10
+#: Attempts of one shrinking.
+ATTEMPTS = 400
+
+
+class Smallest(NamedTuple):
+    """The smallest failing case that was found, what the requirement says of it, and how it broke if it broke."""
+
+    case: Case
+    evidence: Evidence
+    message: str
+
+
+class _OneExample(ExampleDatabase):
+    """A database that holds one example, under the secondary key: a primary one is replayed but never shrunk."""
+
+    def __init__(self, choices: bytes) -> None:
+        self.choices = choices
+
+    def fetch(self, key: bytes) -> Iterable[bytes]:
+        if key.endswith(b".secondary"):
+            yield self.choices
+
+    def save(self, key: bytes, value: bytes) -> None:
+        """Nothing is kept."""
+
+    def delete(self, key: bytes, value: bytes) -> None:
+        """Nothing is dropped."""
+
+
+def judge_case(requirement: Requirement, case: Case, session: Session) -> Smallest | None:
+    """Run a case and the ones derived from it; None where the requirement holds or says nothing."""
+    run = execute(case, session)
+    others = tuple(execute(other, session) for other in requirement.derive(case)) if requirement.derive else ()
+    if all(other.trace.failure is None for other in others):
+        evidence, _ = examine(requirement, run, others)
+        if evidence.fails:
+            return Smallest(case, evidence, evidence.message)
+    failure = relevant_failure(requirement, (run, *others))
+    if failure is not None and failure.kind != "unsupported":
+        return Smallest(case, Evidence(math.inf), f"{failure.kind}: {failure.message}")
+    return None
+
+
+def size(case: Case) -> tuple[int, int, int, int]:
+    """What makes a counterexample small: few steps, few elements, a short text."""
+    elements = sum(0 if call.x is None else call.x.size for call in case.expanded.calls)
+    gradients = sum(call.dy is not None for call in case.expanded.calls)
+    return len(case.program), elements, gradients, len(repr(case))
+
+
+class _OutOfBudget(Exception):
+    """Raised inside the search to end it."""
+
+
+def shrink(requirement: Requirement, pool: Pool, start: Pooled, session: Session, seconds: float) -> Smallest | None:
+    """Find a small case that fails like ``start`` within that time; None where not even ``start`` fails again.
+
+    Broken cases (crash, error, timeout) are shrunk too, within a number of restarts.
+    """
+    deadline = time.monotonic() + seconds
+    restarts = session.restarts
+    best: Smallest | None = None
+
+    def attempt(case: Case) -> None:
+        nonlocal best
+        if time.monotonic() > deadline or session.restarts - restarts > RESTARTS:
+            raise _OutOfBudget
+        found = judge_case(requirement, case, session)
+        if found is None:
+            return
+        if best is None or size(found.case) < size(best.case):
+            best = found
+        raise AssertionError(requirement.id)
+
+    with contextlib.suppress(_OutOfBudget, SessionError):
+        # The failing case itself comes first: without recorded choices, or without time, it is what there is.
+        with contextlib.suppress(AssertionError):
+            attempt(start.case)
+        if best is not None and start.choices:
+            _search(pool, start.choices, attempt)
+    return best
+
+
+def _search(pool: Pool, choices: bytes, attempt: Callable[[Case], None]) -> None:
+    @settings(
+        max_examples=ATTEMPTS,
+        database=_OneExample(choices),
+        phases=[Phase.reuse, Phase.shrink],
+        deadline=None,
+        report_multiple_bugs=False,
+        print_blob=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(cases(FAMILIES[pool.family], pool.specs))
+    def search(case: Case) -> None:
+        attempt(case)
+
+    # Running out of time looks like flakiness to Hypothesis: whatever it raises, the best so far is the answer.
+    with contextlib.suppress(Exception):
+        search()

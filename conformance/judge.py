@@ -1,0 +1,280 @@
+"""Puts a trace beside the oracle: what each step should have given from the state before it, and how nearly.
+
+Each step is judged from the implementation's own state before it where that was read, since the rounding of the state
+is no fault of the step; where it was not read, from the oracle's state carried through the program with its bounds.
+"""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from adapters.interface import Array, Conventions, Spec, State
+from adapters.program import Call, StepTrace, Trace
+from conformance.bounds import InferenceBounds, Kind, Numerics, TrainingBounds, moving_bound
+from conformance.case import Case
+from conformance.evidence import NOTHING, Evidence, compare
+from conformance.formats import FORMATS, compute_format, host_dtype
+from conformance.oracle import InferenceTruth, TrainingTruth, moving, to_channels, unbiased
+
+
+class Belief(NamedTuple):
+    """A layer's state as known, in channel-major columns (C, 1), with how far the moving statistics may be off."""
+
+    gamma: Array | None
+    beta: Array | None
+    mean: Array
+    variance: Array
+    mean_error: Array | None = None
+    variance_error: Array | None = None
+
+
+def _column(a: Array | None) -> Array | None:
+    return None if a is None else np.asarray(a, np.float64).reshape(-1, 1)
+
+
+def _filled(a: Array | None) -> Array:
+    column = _column(a)
+    if column is None:
+        raise ValueError("a layer without moving statistics")
+    return column
+
+
+def known(state: State) -> Belief:
+    """What a state that was read says for certain."""
+    gamma, beta = _column(state.gamma), _column(state.beta)
+    return Belief(gamma, beta, _filled(state.moving_mean), _filled(state.moving_variance))
+
+
+class View(NamedTuple):
+    """One completed step: the call and what came back."""
+
+    index: int
+    call: Call
+    trace: StepTrace
+
+
+class Run:
+    """A case and its trace, with everything that the oracle says of them, computed once and only when asked for."""
+
+    def __init__(self, case: Case, trace: Trace) -> None:
+        self.case = case
+        self.trace = trace
+        self.spec: Spec = case.spec
+        self.program = case.expanded
+        self.conventions = trace.conventions or Conventions()
+        self.views = tuple(View(s.index, self.program.calls[s.index], s) for s in trace.steps)
+        self._truths: dict[tuple[int, Kind], TrainingTruth | InferenceTruth] = {}
+        self._bounds: dict[tuple[int, Kind], TrainingBounds | InferenceBounds] = {}
+        self._beliefs: dict[tuple[int, bool, Kind], Belief] = {}
+
+    @cached_property
+    def numerics(self) -> Numerics:
+        """Formats and grades that the conventions name."""
+        conventions, dtype = self.conventions, self.spec.dtype
+        compute = compute_format(dtype, conventions.compute_dtype)
+        statistics = FORMATS[conventions.statistics_dtype] if conventions.statistics_dtype else compute
+        return Numerics(compute, FORMATS[dtype], statistics, conventions.variance_grade, conventions.affine_grade)
+
+    @cached_property
+    def host(self) -> np.dtype[np.generic]:
+        """Element type of the oracle."""
+        return host_dtype(self.numerics.compute.name)
+
+    @cached_property
+    def epsilon(self) -> float:
+        """The epsilon that takes effect."""
+        return max(self.spec.epsilon, self.conventions.epsilon_floor)
+
+    def rows(self, a: Array) -> Array:
+        """An array of the input's shape as (C, m), in float64 at least."""
+        return to_channels(np.asarray(a), self.spec).astype(np.float64)
+
+    def _previous(self, index: int) -> int:
+        """The last step before this one on the same layer, or -1."""
+        layer = self.program.calls[index].layer
+        return next((i for i in range(index - 1, -1, -1) if self.program.calls[i].layer == layer), -1)
+
+    def before(self, index: int, kind: Kind, own: bool = True) -> Belief:
+        """State of the step's layer before the step; ``own=False`` carries it from the start of the program."""
+        previous = self._previous(index)
+        if previous >= 0:
+            return self.after(previous, kind, own)
+        return self.start(self.program.calls[index].layer, own)
+
+    def start(self, layer: int, own: bool = True) -> Belief:
+        """A layer's state before its first step."""
+        read = self.trace.initial[layer] if self.trace.initial else None
+        return known(read if own and read is not None else self.program.states[layer])
+
+    def after(self, index: int, kind: Kind, own: bool = True) -> Belief:
+        """State of the step's layer after the step: as read where it was, otherwise as it should be."""
+        key = (index, own, kind)
+        if key not in self._beliefs:
+            read = self.views[index].trace.state
+            self._beliefs[key] = known(read) if own and read is not None else self.expected_after(index, kind, own)
+        return self._beliefs[key]
+
+    def expected_after(self, index: int, kind: Kind, own: bool = True) -> Belief:
+        """State of the step's layer after the step, as the definition has it."""
+        before = self.before(index, kind, own)
+        call = self.program.calls[index]
+        if call.op == "set_state" and call.state is not None:
+            return _overwritten(before, call.state)
+        if call.op == "train" and call.update:
+            return self._updated(before, index, kind)
+        return before
+
+    def _updated(self, before: Belief, index: int, kind: Kind) -> Belief:
+        bounds = self.bounds(index, kind)
+        assert isinstance(bounds, TrainingBounds)
+        truth = bounds.truth
+        variance, variance_bound = self.estimate(truth, bounds)
+        zero = np.zeros_like(before.mean)
+        decay, numerics = self.spec.decay, self.numerics
+        mean_error = zero if before.mean_error is None else before.mean_error
+        variance_error = zero if before.variance_error is None else before.variance_error
+        return Belief(
+            before.gamma,
+            before.beta,
+            moving(before.mean, truth.mean, decay),
+            moving(before.variance, variance, decay),
+            moving_bound(before.mean, mean_error, truth.mean, bounds.mean, decay, numerics),
+            moving_bound(before.variance, variance_error, variance, variance_bound, decay, numerics),
+        )
+
+    def estimate(self, truth: TrainingTruth, bounds: TrainingBounds) -> tuple[Array, Array]:
+        """The variance that enters the moving variance, by the declared estimator, and its bound."""
+        if self.conventions.moving_variance != "unbiased":
+            return truth.variance, bounds.variance
+        if truth.count == 1 and self.conventions.moving_variance_single == "nan":
+            unknown = np.full_like(truth.variance, np.inf)
+            return unknown * 0, unknown
+        return unbiased(truth.variance, truth.count), bounds.unbiased_variance
+
+    def truth(self, index: int, kind: Kind = "prob") -> TrainingTruth | InferenceTruth:
+        """What the step should have given from the state before it. ``kind`` matters where that was not read."""
+        call = self.program.calls[index]
+        key = (index, "prob" if call.op == "train" else kind)
+        if key not in self._truths:
+            before = self.before(index, kind)
+            x = to_channels(_some(call.x), self.spec)
+            dy = None if call.dy is None else to_channels(call.dy, self.spec)
+            gamma, beta = (None if p is None else p.reshape(-1) for p in (before.gamma, before.beta))
+            if call.op == "train":
+                self._truths[key] = TrainingTruth(x, gamma, beta, self.epsilon, dy, self.host)
+            else:
+                mean, variance = before.mean.reshape(-1), before.variance.reshape(-1)
+                self._truths[key] = InferenceTruth(x, gamma, beta, mean, variance, self.epsilon, dy, self.host)
+        return self._truths[key]
+
+    def bounds(self, index: int, kind: Kind) -> TrainingBounds | InferenceBounds:
+        """How far from the truth the step's results may be."""
+        key = (index, kind)
+        if key not in self._bounds:
+            truth = self.truth(index, kind)
+            if isinstance(truth, TrainingTruth):
+                self._bounds[key] = TrainingBounds(truth, self.numerics, kind)
+            else:
+                before = self.before(index, kind)
+                errors = before.mean_error, before.variance_error
+                self._bounds[key] = InferenceBounds(truth, self.numerics, kind, *errors)
+        return self._bounds[key]
+
+
+def _some(a: Array | None) -> Array:
+    assert a is not None
+    return a
+
+
+def _overwritten(before: Belief, state: State) -> Belief:
+    gamma = before.gamma if state.gamma is None else _column(state.gamma)
+    beta = before.beta if state.beta is None else _column(state.beta)
+    mean, mean_error = before.mean, before.mean_error
+    variance, variance_error = before.variance, before.variance_error
+    if state.moving_mean is not None:
+        mean, mean_error = _filled(state.moving_mean), None
+    if state.moving_variance is not None:
+        variance, variance_error = _filled(state.moving_variance), None
+    return Belief(gamma, beta, mean, variance, mean_error, variance_error)
+
+
+class Judge:
+    """Answers a requirement's questions on one run, and on the runs of the derived cases, with bounds of one kind."""
+
+    def __init__(self, run: Run, kind: Kind = "prob", derived: tuple[Run, ...] = ()) -> None:
+        self.run = run
+        self.kind: Kind = kind
+        self.derived = tuple(Judge(d, kind) for d in derived)
+
+    @property
+    def spec(self) -> Spec:
+        """The case's spec."""
+        return self.run.spec
+
+    def steps(self, *ops: str) -> Iterator[View]:
+        """The completed steps of these operations, in order."""
+        return (v for v in self.run.views if v.call.op in ops)
+
+    def truth(self, view: View) -> TrainingTruth | InferenceTruth:
+        """What the step should have given."""
+        return self.run.truth(view.index, self.kind)
+
+    def training(self, view: View) -> tuple[TrainingTruth, TrainingBounds]:
+        """Truth and bounds of a training step."""
+        bounds = self.run.bounds(view.index, self.kind)
+        assert isinstance(bounds, TrainingBounds)
+        return bounds.truth, bounds
+
+    def inference(self, view: View) -> tuple[InferenceTruth, InferenceBounds]:
+        """Truth and bounds of an inference step."""
+        bounds = self.run.bounds(view.index, self.kind)
+        assert isinstance(bounds, InferenceBounds)
+        return bounds.truth, bounds
+
+    def got(self, view: View, quantity: str) -> Array | None:
+        """A result of the step: y and dx as (C, m), dgamma and dbeta as (C, 1); None where there is none."""
+        step = view.trace.step
+        value = None if step is None else getattr(step, quantity)
+        if value is None:
+            return None
+        return self.run.rows(value) if quantity in ("y", "dx") else _column(value)
+
+    def bound(self, view: View, quantity: str) -> Array:
+        """The bound of a result, in the shape of ``got``."""
+        value: Array = getattr(self.run.bounds(view.index, self.kind), quantity)
+        return value
+
+    def variation(self, view: View) -> Array:
+        """Root mean square of y - beta per channel (C, 1): the size of what normalization does."""
+        truth = self.truth(view)
+        with np.errstate(all="ignore"):
+            scale: Array = np.sqrt(np.mean(np.square(truth.y - truth.beta), axis=1, keepdims=True))
+        return scale
+
+    def against_truth(self, view: View, quantity: str) -> Evidence:
+        """Compare one result of a step with the oracle."""
+        got = self.got(view, quantity)
+        if got is None:
+            return NOTHING
+        expected = getattr(self.truth(view), quantity)
+        scale = self.variation(view) if quantity == "y" else None
+        return self.compare(quantity, got, expected, self.bound(view, quantity), view, scale=scale)
+
+    def compare(
+        self,
+        quantity: str,
+        got: Array,
+        expected: Array,
+        bound: Array,
+        view: View,
+        *,
+        scale: Array | None = None,
+        message: str = "",
+    ) -> Evidence:
+        """Compare (C, n) matrices that belong to a step."""
+        shape = view.call.x.shape if view.call.x is not None and quantity.split()[0] in ("y", "dx") else ()
+        return compare(
+            quantity, got, expected, bound, step=view.index, scale=scale, spec=self.spec, shape=shape, message=message
+        )

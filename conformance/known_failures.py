@@ -1,0 +1,57 @@
+"""Known failures: requirement, implementation, versions and reason of what is known to fail, read from one file."""
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+
+class KnownFailureError(Exception):
+    """A file of known failures that cannot be used; the text names the file and the entry."""
+
+
+class KnownFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One entry: this requirement fails on this implementation in these versions, for this reason."""
+
+    requirement: str
+    implementation: str
+    reason: str
+    url: str
+    #: Versions of the framework, as in a requirement of pip: ">=2.1,<2.3". Empty: all.
+    versions: str = ""
+
+    def covers(self, requirement: str, implementation: str, version: str) -> bool:
+        """Whether the entry speaks of this requirement on this implementation in this version."""
+        if (self.requirement, self.implementation) != (requirement, implementation):
+            return False
+        try:
+            return SpecifierSet(self.versions).contains(Version(version), prereleases=True)
+        except InvalidVersion:
+            return not self.versions
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    known_failure: list[KnownFailure] = []
+
+
+def read(path: Path) -> tuple[KnownFailure, ...]:
+    """Read the entries of a file; a file that is not there has none."""
+    if not path.exists():
+        return ()
+    try:
+        entries = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File).known_failure
+    except (OSError, ValueError, msgspec.ValidationError) as error:
+        raise KnownFailureError(f"{path}: {error}") from error
+    for number, entry in enumerate(entries, 1):
+        try:
+            SpecifierSet(entry.versions)
+        except InvalidSpecifier as error:
+            raise KnownFailureError(f"{path}: entry {number} ({entry.requirement}): {error}") from error
+    return tuple(entries)
+
+
+def find(entries: tuple[KnownFailure, ...], requirement: str, implementation: str, version: str) -> KnownFailure | None:
+    """The first entry that covers this, if any."""
+    return next((e for e in entries if e.covers(requirement, implementation, version)), None)

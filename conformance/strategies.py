@@ -1,0 +1,220 @@
+"""Hypothesis strategies that draw cases: meaning rather than raw floats, simple things first so that they shrink well.
+
+Three cases in four are mild: offsets of at most two spreads, spreads around one and around the square root of epsilon,
+small m, where faults show best. One in four is adversarial: large offsets and scales, outliers, constants, rounding
+noise. Specs come from a pool, since a new graph costs a hundred times as much as a step.
+"""
+
+import itertools
+import math
+import random
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple
+
+from hypothesis import strategies as st
+
+from adapters.interface import Spec
+from conformance.case import (
+    Case,
+    Channel,
+    Drawn,
+    GetState,
+    Gradient,
+    Infer,
+    Instruction,
+    SetState,
+    Start,
+    Train,
+)
+
+EPSILONS = (1e-3, 1e-5, 1.0, 2.0**-10, 1e-8, 0.1, 1e-12)
+DECAYS = (0.5, 0.9, 0.99, 0.0, 1.0, 0.875, 1 - 2.0**-7, 0.999)
+CHANNELS = (3, 1, 2, 4, 16, 5, 7, 8, 17, 6)
+BATCHES = (2, 3, 4, 5, 1, 6, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 127, 128, 129, 200, 255, 256)
+SMALL_BATCHES = (2, 3, 1, 4, 5, 7, 8, 11, 16)
+EXTENTS = (2, 1, 3, 4, 5, 7)
+#: Positions per channel that a case stays under, except for the rare large ones.
+LARGEST = 400
+ADVERSARIAL_PATTERNS = ("normal", "constant", "outlier", "ulp", "heavy", "lognormal", "clusters", "alternating")
+MILD_PATTERNS = ("exact", "normal", "uniform", "alternating", "clusters", "lognormal")
+
+
+class Family(NamedTuple):
+    """How the cases of a requirement family are made: which steps, how many, and how often gradients are asked for."""
+
+    number: int
+    title: str
+    first: Literal["train", "infer", "any"]
+    longest: int
+    #: One step in so many comes without gradients; 1 means none has any.
+    without_gradients: int
+    modes: tuple[Literal["train", "infer"], ...]
+    sets_state: bool = False
+    layers: int = 1
+    repeats: bool = False
+
+
+FAMILIES = {
+    family.number: family
+    for family in (
+        Family(1, "Normalization in training", "train", 3, 2, ("train", "train", "infer")),
+        Family(2, "Inference", "any", 4, 2, ("infer", "train"), sets_state=True),
+        Family(3, "Running statistics", "train", 6, 2, ("train", "train", "infer")),
+        Family(4, "Gradients", "any", 3, 6, ("train", "train", "infer")),
+        Family(7, "State and modes", "any", 6, 2, ("train", "infer"), sets_state=True, layers=2, repeats=True),
+    )
+}
+
+
+def spec_pool(family: int, seed: int, size: int = 24, ranks: Iterable[int] = (2, 3, 4, 5)) -> tuple[Spec, ...]:
+    """Specs for one family: every rank with every axis, and each epsilon, decay, flag and channel count often.
+
+    Each property runs through its values in an order of its own, so that all of them occur, in ever new combinations.
+    """
+    rng = random.Random(f"{seed}/{family}")
+    places = [(rank, axis) for rank in ranks for axis in {-1, 1, 0, rank - 2, -rank, 1 - rank} if axis < rank]
+    rng.shuffle(places)
+    columns = [_endless(rng, values) for values in (CHANNELS, EPSILONS, DECAYS, (True, True, False), (True, False, True))]
+    specs = []
+    for rank, axis in itertools.islice(itertools.cycle(places), size):
+        channels, epsilon, decay, center, scale = (next(column) for column in columns)
+        shape: list[int | None] = [None] * rank
+        shape[axis] = channels
+        specs.append(Spec(tuple(shape), (axis,), epsilon, decay, center, scale))
+    return tuple(sorted(specs, key=_simplicity))
+
+
+def _endless(rng: random.Random, values: tuple[Any, ...]) -> Iterable[Any]:
+    """Run through the values again and again, each time in a new order."""
+    order = list(values)
+    while True:
+        rng.shuffle(order)
+        yield from order
+
+
+def _simplicity(spec: Spec) -> tuple[object, ...]:
+    """Simple specs come first, so that shrinking ends there."""
+    channels = math.prod(spec.parameter_shape)
+    return spec.rank, channels, not (spec.center and spec.scale), EPSILONS.index(spec.epsilon), spec.axis[0] < 0
+
+
+@st.composite
+def sizes(draw: st.DrawFn, rank: int) -> tuple[int, ...]:
+    """Draw extents of the axes that are reduced; e.g. ``(17, 3, 2)``. One in forty is large."""
+    if rank == 2:
+        batch = draw(st.sampled_from(BATCHES), label="batch")
+        if draw(st.integers(0, 39), label="large") == 39:
+            return (batch * 16 + 1,)
+        return (batch,)
+    chosen = [draw(st.sampled_from(SMALL_BATCHES), label="batch")]
+    for _ in range(rank - 2):
+        extent = draw(st.sampled_from(EXTENTS), label="extent")
+        chosen.append(extent if math.prod(chosen) * extent <= LARGEST else 1)
+    return tuple(chosen)
+
+
+@st.composite
+def mild_channels(draw: st.DrawFn, epsilon: float) -> Channel:
+    """Draw a channel with |offset| <= 2 spreads and a spread that shows epsilon or is about one."""
+    root = math.sqrt(epsilon)
+    return Channel(
+        draw(st.sampled_from(MILD_PATTERNS), label="pattern"),
+        draw(st.integers(-16, 16), label="offset") / 8,
+        draw(st.sampled_from((1.0, root, 3 * root, root / 3, 0.125, 8.0)), label="spread"),
+    )
+
+
+@st.composite
+def adversarial_channels(draw: st.DrawFn) -> Channel:
+    """Draw a channel with a large offset, an extreme scale, or data that round badly."""
+    pattern = draw(st.sampled_from(ADVERSARIAL_PATTERNS), label="pattern")
+    decade = draw(st.integers(0, 14), label="offset in half decades") / 2
+    offset = draw(st.sampled_from((0.0, 1.0, -1.0)), label="sign of the offset") * 10.0**decade
+    exponent = draw(st.sampled_from((0, 0, 0, 8, -8, 24, -24, 50, -50)), label="binary exponent of the scale")
+    return Channel(pattern, offset, 2.0**exponent)
+
+
+@st.composite
+def inputs(draw: st.DrawFn, spec: Spec, adversarial: bool, of_sizes: tuple[int, ...] | None) -> Drawn:
+    """Draw an input: up to three channel recipes and a seed."""
+    kinds = min(3, math.prod(spec.parameter_shape))
+    channel = adversarial_channels() if adversarial else mild_channels(spec.epsilon)
+    channels = tuple(draw(channel, label=f"channel {k}") for k in range(kinds))
+    extents = draw(sizes(spec.rank), label="sizes") if of_sizes is None else of_sizes
+    return Drawn(extents, channels, draw(st.integers(0, 4095), label="seed"))
+
+
+@st.composite
+def gradients(draw: st.DrawFn) -> Gradient:
+    """Draw an upstream gradient, random in three cases of four: one that is constant in x proves nothing."""
+    pattern = draw(st.sampled_from(("normal", "normal", "integers", "one-hot", "one-signed")), label="gradient")
+    scale = draw(st.sampled_from((1.0, 1.0, 2.0**-10, 1e3)), label="scale of the gradient")
+    return Gradient(pattern, scale, draw(st.integers(0, 4095), label="seed of the gradient"))
+
+
+@st.composite
+def starts(draw: st.DrawFn) -> Start:
+    """Draw a starting state."""
+    return Start(
+        draw(st.sampled_from(("plain", "distinct", "mixed")), label="gamma"),
+        draw(st.sampled_from(("plain", "distinct", "mixed")), label="beta"),
+        draw(st.sampled_from(("plain", "random", "near")), label="moving mean"),
+        draw(st.sampled_from(("plain", "random", "near")), label="moving variance"),
+        draw(st.integers(0, 4095), label="seed of the state"),
+    )
+
+
+@st.composite
+def partial_states(draw: st.DrawFn) -> Start:
+    """Draw a state to set mid-run; some parameters are left as they are."""
+    start = draw(starts(), label="state")
+    keep = [draw(st.booleans(), label="leave") for _ in range(4)]
+    values = (start.gamma, start.beta, start.moving_mean, start.moving_variance)
+    return Start(*(None if k else v for k, v in zip(keep, values, strict=True)), seed=start.seed)
+
+
+@st.composite
+def instructions(draw: st.DrawFn, family: Family, spec: Spec, adversarial: bool, previous: list[Instruction]) -> Instruction:
+    """Draw the next step of a program."""
+    layer = draw(st.integers(0, family.layers - 1), label="layer") if family.layers > 1 else 0
+    ops: tuple[str, ...] = family.modes
+    if not previous and family.first != "any":
+        ops = (family.first,)
+    elif family.sets_state:
+        ops = (*ops, *ops, "set_state", "get_state")
+    op = draw(st.sampled_from(ops), label="operation")
+    if op == "set_state":
+        return SetState(draw(partial_states(), label="state"), layer)
+    if op == "get_state":
+        return GetState(layer)
+    x = draw(_step_inputs(spec, adversarial, previous), label="x")
+    wanted = draw(st.integers(0, family.without_gradients - 1), label="gradients")
+    dy = draw(gradients(), label="dy") if wanted or family.number == 4 and op == "train" and not previous else None
+    return Train(x, dy, layer) if op == "train" else Infer(x, dy, layer)
+
+
+@st.composite
+def _step_inputs(draw: st.DrawFn, spec: Spec, adversarial: bool, previous: list[Instruction]) -> Drawn:
+    """Draw an input of the last step's sizes (a fresh one half of the time), or now and then the last input itself."""
+    last = next((p.x for p in reversed(previous) if isinstance(p, Train | Infer)), None)
+    if not isinstance(last, Drawn):
+        return draw(inputs(spec, adversarial, None))
+    choice = draw(st.sampled_from(("same sizes", "new sizes", "same sizes", "new sizes", "same input")), label="sizes")
+    if choice == "same input":
+        return last
+    return draw(inputs(spec, adversarial, last.sizes if choice == "same sizes" else None))
+
+
+@st.composite
+def cases(draw: st.DrawFn, family: Family, specs: tuple[Spec, ...]) -> Case:
+    """Draw a case of a family, its spec from the pool; e.g. a training step on a (17, 3) input, then inference."""
+    spec = draw(st.sampled_from(specs), label="spec")
+    adversarial = draw(st.integers(0, 3), label="adversarial") == 3
+    count = draw(st.integers(1, family.longest), label="steps")
+    program: list[Instruction] = []
+    for _ in range(count):
+        program.append(draw(instructions(family, spec, adversarial, program), label="step"))
+    read = "end" if draw(st.integers(0, 3), label="read at the end only") == 3 else "every"
+    repeat = family.repeats and draw(st.booleans(), label="repeat")
+    states = tuple(draw(starts(), label="start") for _ in range(family.layers))
+    return Case(spec, states, tuple(program), read, repeat)

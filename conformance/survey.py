@@ -1,0 +1,261 @@
+"""Runs a pool of cases on an implementation and judges every requirement on every trace. Nothing raises, all counts."""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from adapters.interface import Capabilities, Conventions
+from adapters.program import Failure
+from conformance.agreement import Sample, sample
+from conformance.case import Case
+from conformance.evidence import Evidence
+from conformance.judge import Judge, Run
+from conformance.pool import Pool, Pooled
+from conformance.requirements import Requirement
+from conformance.requirements._catalogue import Derive
+from conformance.session import Session
+from reports.records import Examples, Histogram
+
+#: Hosts that die or hang in one family before its remaining cases are given up.
+CRASHES_PER_FAMILY = 5
+TIMEOUTS_PER_FAMILY = 2
+#: Cases per family whose results are kept to compare implementations pairwise.
+SAMPLED_CASES = 40
+#: Histogram cells: log2 of error / bound, from 2**LOWEST up.
+LOWEST, HIGHEST = -24, 24
+
+
+@dataclass
+class Example:
+    """One judged example that is kept: the case as drawn, its evidence, and which bound decided."""
+
+    pooled: Pooled
+    evidence: Evidence
+    decided_by: str
+
+
+@dataclass
+class Tally:
+    """What a requirement came to so far."""
+
+    requirement: Requirement
+    total: int = 0
+    passed: int = 0
+    failing: int = 0
+    not_applicable: int = 0
+    unsupported: int = 0
+    broken: int = 0
+    vacuous: int = 0
+    evidence: int = 0
+    exact: int = 0
+    nonfinite: int = 0
+    counts: dict[int, int] = field(default_factory=dict)
+    worst: Example | None = None
+    smallest: Example | None = None
+    failure: Failure | None = None
+    broken_case: Pooled | None = None
+    refusals: dict[str, int] = field(default_factory=dict)
+
+    def examples(self) -> Examples:
+        """The counts as recorded."""
+        names = ("total", "passed", "failing", "not_applicable", "unsupported", "broken", "vacuous", "evidence")
+        return Examples(**{name: getattr(self, name) for name in names})
+
+    def histogram(self) -> Histogram:
+        """All examples by the log2 of their ratio, as recorded."""
+        if not self.counts:
+            return Histogram(low=0, counts=[], exact=self.exact, nonfinite=self.nonfinite)
+        low, high = min(self.counts), max(self.counts)
+        counts = [self.counts.get(k, 0) for k in range(low, high + 1)]
+        return Histogram(low=low, counts=counts, exact=self.exact, nonfinite=self.nonfinite)
+
+    def add(self, pooled: Pooled, evidence: Evidence, decided_by: str) -> None:
+        """Count an example that was judged."""
+        self._count_ratio(evidence.ratio)
+        self.evidence += evidence.informative > 0
+        example = Example(pooled, evidence, decided_by)
+        if self.worst is None or evidence.ratio > self.worst.evidence.ratio:
+            self.worst = example
+        if not evidence.fails:
+            self.passed += 1
+            return
+        self.failing += 1
+        if self.smallest is None or _size(pooled.case) < _size(self.smallest.pooled.case):
+            self.smallest = example
+
+    def _count_ratio(self, ratio: float) -> None:
+        if ratio == 0:
+            self.exact += 1
+        elif not math.isfinite(ratio):
+            self.nonfinite += 1
+        else:
+            cell = min(max(math.floor(math.log2(ratio)), LOWEST), HIGHEST)
+            self.counts[cell] = self.counts.get(cell, 0) + 1
+
+
+def _size(case: Case) -> tuple[int, int]:
+    """What makes a counterexample small: few steps, few elements."""
+    elements = sum(0 if call.x is None else call.x.size for call in case.expanded.calls)
+    return len(case.program), elements
+
+
+@dataclass
+class Accounts:
+    """Where the time went, in seconds, and how much was done."""
+
+    framework: float = 0.0
+    judging: float = 0.0
+    #: All the rest of a survey: the wire, deriving and expanding cases, counting.
+    other: float = 0.0
+    cases: int = 0
+    steps: int = 0
+    checks: int = 0
+
+    def add(self, other: "Accounts") -> None:
+        """Add another account to this one."""
+        for name in vars(self):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+@dataclass
+class Survey:
+    """A family's pool on one implementation: a tally per requirement, and what else came up."""
+
+    tallies: dict[str, Tally]
+    accounts: Accounts = field(default_factory=Accounts)
+    conventions: set[Conventions] = field(default_factory=set)
+    samples: list[Sample] = field(default_factory=list)
+    #: Why the survey ended before the pool did; empty when it did not.
+    stopped: str = ""
+    crashes: int = 0
+    timeouts: int = 0
+
+
+Progress = Callable[[int], None]
+
+
+def survey(
+    pool: Pool,
+    requirements: Iterable[Requirement],
+    session: Session,
+    *,
+    fail_fast: bool = False,
+    progress: Progress = lambda _: None,
+) -> Survey:
+    """Run the pool and judge every requirement on every trace; ``progress`` is told of each case done."""
+    result = Survey({r.id: Tally(r) for r in requirements})
+    started = time.perf_counter()
+    for index, pooled in enumerate(pool.cases):
+        _judge_case(pooled, result, session, keep=index < SAMPLED_CASES, identity=(pool.family, index))
+        progress(1)
+        if fail_fast and any(tally.failing or tally.broken for tally in result.tallies.values()):
+            result.stopped = "stopped at the first failure"
+        elif result.crashes >= CRASHES_PER_FAMILY:
+            result.stopped = f"its host died {result.crashes} times"
+        elif result.timeouts >= TIMEOUTS_PER_FAMILY:
+            result.stopped = f"its host hung {result.timeouts} times"
+        if result.stopped:
+            break
+    accounts = result.accounts
+    accounts.other = time.perf_counter() - started - accounts.framework - accounts.judging
+    return result
+
+
+def _judge_case(pooled: Pooled, result: Survey, session: Session, *, keep: bool, identity: tuple[int, int]) -> None:
+    capabilities = session.description.capabilities
+    run = execute(pooled.case, session, result)
+    if run.trace.conventions is not None:
+        result.conventions.add(run.trace.conventions)
+    derived: dict[Derive, tuple[Run, ...]] = {}
+    for tally in result.tallies.values():
+        requirement = tally.requirement
+        tally.total += 1
+        if not has_capability(requirement, capabilities):
+            tally.unsupported += 1
+            continue
+        if requirement.derive is not None and requirement.derive not in derived:
+            cases = requirement.derive(pooled.case)
+            derived[requirement.derive] = tuple(execute(case, session, result) for case in cases)
+        others = derived.get(requirement.derive, ()) if requirement.derive is not None else ()
+        started = time.perf_counter()
+        _judge(tally, pooled, run, others)
+        result.accounts.judging += time.perf_counter() - started
+        result.accounts.checks += 1
+    if keep and run.trace.failure is None:
+        started = time.perf_counter()
+        result.samples += sample(run, identity)
+        result.accounts.judging += time.perf_counter() - started
+
+
+def has_capability(requirement: Requirement, capabilities: Capabilities) -> bool:
+    """Whether the implementation declares what the requirement asks for."""
+    return not requirement.needs or bool(getattr(capabilities, requirement.needs))
+
+
+def execute(case: Case, session: Session, result: Survey | None = None) -> Run:
+    """Run a case, and count what it cost."""
+    trace = session.run(case.expanded)
+    if result is not None:
+        accounts = result.accounts
+        accounts.framework += trace.seconds
+        accounts.cases += 1
+        accounts.steps += len(trace.steps)
+        if trace.failure is not None:
+            result.crashes += trace.failure.kind == "crash"
+            result.timeouts += trace.failure.kind == "timeout"
+    return Run(case, trace)
+
+
+def examine(requirement: Requirement, run: Run, others: tuple[Run, ...]) -> tuple[Evidence, str]:
+    """Judge one example: by the cheap bound first, by the dearer one where that is exceeded."""
+    case, trace = run.case, run.trace
+    evidence = requirement.check(case, trace, Judge(run, "prob", others))
+    if not evidence.fails or all(w.allowed == 0 for w in evidence.worst):
+        return evidence, "exact" if evidence.fails else "prob"
+    return requirement.check(case, trace, Judge(run, "panel", others)), "panel"
+
+
+def proven_ratio(requirement: Requirement, run: Run, others: tuple[Run, ...]) -> float:
+    """The ratio against the proven bound: above 1 the result is wrong whatever the order of summation."""
+    return requirement.check(run.case, run.trace, Judge(run, "worst", others)).ratio
+
+
+def relevant_failure(requirement: Requirement, runs: Iterable[Run]) -> Failure | None:
+    """Why one of these runs broke, if it broke where the requirement has something to judge."""
+    for run in runs:
+        failure = run.trace.failure
+        if failure is None:
+            continue
+        done = len(run.trace.steps)
+        calls = run.program.calls
+        building = failure.method in ("build", "conventions", "") or done >= len(calls)
+        if building or calls[done].op in requirement.ops or failure.method in ("state", "set_state"):
+            return failure
+    return None
+
+
+def _judge(tally: Tally, pooled: Pooled, run: Run, others: tuple[Run, ...]) -> None:
+    complete = all(other.trace.failure is None for other in others)
+    evidence, decided_by = Evidence(), "prob"
+    if complete:
+        evidence, decided_by = examine(tally.requirement, run, others)
+    if evidence.fails:
+        tally.add(pooled, evidence, decided_by)
+        return
+    failure = relevant_failure(tally.requirement, (run, *others))
+    if failure is None and not complete:
+        tally.not_applicable += 1
+    elif failure is not None and failure.kind == "unsupported":
+        tally.unsupported += 1
+        tally.refusals[failure.message] = tally.refusals.get(failure.message, 0) + 1
+    elif failure is not None:
+        tally.broken += 1
+        if tally.failure is None or _size(pooled.case) < _size((tally.broken_case or pooled).case):
+            tally.failure, tally.broken_case = failure, pooled
+    elif not evidence.applies:
+        tally.not_applicable += 1
+    elif evidence.compared == 0:
+        tally.vacuous += 1
+    else:
+        tally.add(pooled, evidence, decided_by)

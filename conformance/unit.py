@@ -1,0 +1,206 @@
+"""One unit of work: a family of requirements on one implementation, surveyed and explained."""
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from adapters.interface import Capabilities, Conventions, Description
+from conformance._results import counterexample, outcome, result
+from conformance.agreement import Sample
+from conformance.evidence import Evidence
+from conformance.explain import Smallest, shrink
+from conformance.known_failures import KnownFailure, find
+from conformance.plan import Plan, Target
+from conformance.pool import Pool, Pooled
+from conformance.requirements import CATALOGUE
+from conformance.session import Session, SessionError, open_session
+from conformance.survey import Accounts, Survey, Tally, execute, proven_ratio, survey
+from reports.records import Counterexample, Result
+
+Progress = Callable[[int], None]
+
+
+class Unit(NamedTuple):
+    """An implementation and a family."""
+
+    target: Target
+    family: int
+
+
+@dataclass
+class Finished:
+    """What a unit came to."""
+
+    unit: Unit
+    results: list[Result]
+    description: Description | None = None
+    details: dict[str, str] = field(default_factory=dict)
+    accounts: Accounts = field(default_factory=Accounts)
+    conventions: set[Conventions] = field(default_factory=set)
+    samples: list[Sample] = field(default_factory=list)
+    seconds_import: float = 0.0
+    seconds_explaining: float = 0.0
+    memory_mib: float = 0.0
+    #: Why the implementation took no part.
+    no_run: str = ""
+
+
+class Sessions:
+    """Keeps each implementation's host alive across the units of one worker."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._open: dict[str, Session] = {}
+        self._failed: dict[str, str] = {}
+        self._explained: dict[str, float] = {}
+
+    def get(self, target: Target) -> tuple[Session, float]:
+        """The implementation's session, and the seconds that opening it took now.
+
+        Raises SessionError, again and at once if it could not be opened before.
+        """
+        if target.name in self._failed:
+            raise SessionError(self._failed[target.name])
+        if target.name in self._open:
+            return self._open[target.name], 0.0
+        started = time.perf_counter()
+        try:
+            if target.missing:
+                raise SessionError(f"{target.name}: {target.missing}")
+            session = open_session(target.target, path=self._plan.path, in_process=self._plan.in_process)
+        except SessionError as error:
+            self._failed[target.name] = str(error)
+            raise
+        self._open[target.name] = session
+        return session, time.perf_counter() - started
+
+    def drop_others(self, target: Target) -> None:
+        """Close the sessions of all other implementations: a worker holds one framework in memory at a time."""
+        for name in [n for n in self._open if n != target.name]:
+            self._open.pop(name).close()
+
+    def explaining_left(self, target: Target) -> float:
+        """Seconds left for explaining this implementation's failures."""
+        return self._plan.explaining - self._explained.get(target.name, 0.0)
+
+    def spend(self, target: Target, seconds: float) -> None:
+        """Count seconds of explaining."""
+        self._explained[target.name] = self._explained.get(target.name, 0.0) + seconds
+
+    def close(self) -> None:
+        """End all sessions."""
+        for session in self._open.values():
+            session.close()
+        self._open.clear()
+
+
+def run_unit(unit: Unit, plan: Plan, sessions: Sessions, progress: Progress) -> Finished:
+    """Survey a family on an implementation, then explain what failed. Whatever goes wrong ends up in the results."""
+    pool = plan.pools[unit.family]
+    sessions.drop_others(unit.target)
+    requirements = plan.requirements_of(unit.family)
+    try:
+        session, seconds_import = sessions.get(unit.target)
+        found = survey(pool, requirements, session, fail_fast=plan.fail_fast, progress=progress)
+    except SessionError as error:
+        ids = [requirement.id for requirement in requirements]
+        return Finished(unit, [_no_run(id_, unit.target.name, str(error)) for id_ in ids], no_run=str(error))
+    finished = Finished(unit, [], session.description, dict(session.details), found.accounts, found.conventions)
+    finished.samples = found.samples
+    finished.seconds_import = seconds_import
+    for tally in found.tallies.values():
+        started = time.perf_counter()
+        finished.results.append(_explained(tally, found, unit, plan, session, sessions))
+        finished.seconds_explaining += time.perf_counter() - started
+    finished.memory_mib = peak_memory_mib()
+    return finished
+
+
+def _no_run(requirement: str, implementation: str, reason: str) -> Result:
+    revision = CATALOGUE[requirement].revision
+    return Result(
+        requirement=requirement, revision=revision, implementation=implementation, outcome="no run", reason=reason
+    )
+
+
+def _explained(
+    tally: Tally, found: Survey, unit: Unit, plan: Plan, session: Session, sessions: Sessions
+) -> Result:
+    """The record of one requirement, with its counterexamples where it failed."""
+    name, id_ = unit.target.name, tally.requirement.id
+    known = find(plan.known, id_, name, session.description.version)
+    capabilities = session.description.capabilities
+    came_to = outcome(tally, found, capabilities, known)
+    started = time.perf_counter()
+    counterexamples: list[Counterexample] = []
+    proven = None
+    if came_to[0] in ("fail", "error", "crash", "timeout", "known failure"):
+        pool = plan.pools[unit.family]
+        budget = 0.0 if came_to[0] == "known failure" else sessions.explaining_left(unit.target)
+        counterexamples, proven = _counterexamples(tally, pool, plan, name, session, budget)
+        sessions.spend(unit.target, time.perf_counter() - started)
+    return result(tally, name, came_to, counterexamples, proven, time.perf_counter() - started)
+
+
+def _counterexamples(
+    tally: Tally, pool: Pool, plan: Plan, name: str, session: Session, budget: float
+) -> tuple[list[Counterexample], float | None]:
+    """The smallest and the worst failing case, and the worst one's ratio to the proven bound."""
+    requirement = tally.requirement
+    start = tally.smallest.pooled if tally.smallest is not None else tally.broken_case
+    assert start is not None
+    shrunk = shrink(requirement, pool, start, session, budget / 2) if budget > 0 else None
+    kind = "smallest" if shrunk is not None else "smallest seen"
+    smallest = shrunk or _as_seen(tally, start)
+    records = [counterexample(kind, smallest, requirement, name, plan.out)]
+    if tally.worst is None or not tally.worst.evidence.fails:
+        return records, None
+    worst = tally.worst
+    records.append(
+        counterexample("worst", Smallest(worst.pooled.case, worst.evidence, ""), requirement, name, plan.out)
+    )
+    proven = None
+    try:
+        run = execute(worst.pooled.case, session)
+        others = tuple(execute(c, session) for c in requirement.derive(run.case)) if requirement.derive else ()
+        proven = proven_ratio(requirement, run, others)
+    except SessionError:
+        pass
+    return records, proven
+
+
+def _as_seen(tally: Tally, start: Pooled) -> Smallest:
+    if tally.smallest is not None:
+        return Smallest(start.case, tally.smallest.evidence, tally.smallest.evidence.message)
+    failure = tally.failure
+    message = "" if failure is None else f"{failure.kind}: {failure.message}"
+    return Smallest(start.case, Evidence(float("inf")), message)
+
+
+def peak_memory_mib() -> float:
+    """Largest resident set of this process or of any child of it that has ended, in MiB."""
+    unit = 1024.0 if sys.platform != "darwin" else 1024.0**2
+    largest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return round(largest / unit, 1)
+
+
+def declared(capabilities: Capabilities) -> dict[str, str]:
+    """Capabilities as printed in the report."""
+    return {name: _printed(value) for name, value in capabilities._asdict().items()}
+
+
+def _printed(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(str(v) for v in value)
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+
+
+def observed_conventions(found: set[Conventions]) -> dict[str, list[str]]:
+    """Each convention with the values that were declared over the specs of the run."""
+    return {
+        name: sorted({_printed(getattr(c, name)) or "that of the input" for c in found})
+        for name in Conventions._fields
+    }
