@@ -227,7 +227,7 @@ class _Execution:
     def keep_state(self, state: State, where: str) -> State:
         take = self.watch.take
         arrays = [(name, getattr(state, name)) for name in STATE_FIELDS]
-        kept = {name: take(a, "state." + name, where) for name, a in arrays if a is not None}
+        kept: Dict[str, Any] = {name: take(a, "state." + name, where) for name, a in arrays if a is not None}
         extra = {key: take(a, "state.extra[{!r}]".format(key), where) for key, a in state.extra.items()}
         return State(extra=extra)._replace(**kept)
 

@@ -4,13 +4,13 @@ Arguments are handed over as copies whose bytes stay known; returned arrays are 
 comparisons are of bytes, so that NaN equals itself and -0 differs from 0. Runs on Python 3.6.
 """
 
-from typing import Any, List, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from adapters.checks import STATE_FIELDS
 from adapters.interface import Array, State
-from adapters.layout import Layout, arrange, layout_of, memory_of, reach
+from adapters.layout import arrange, layout_of, memory_of, reach
 from adapters.program import Observation
 
 #: Effort at most for deciding whether two strided arrays share an element; beyond it they count as sharing.
@@ -71,41 +71,9 @@ class StateArgument:
         """Return a state of copies, and the copies."""
         fields = {name: argument.give() for name, argument in self.fields}
         extra = {key: argument.give() for key, argument in self.extra}
-        arrays = {name: given.array for name, given in fields.items()}
+        arrays: Dict[str, Any] = {name: given.array for name, given in fields.items()}
         state = State(extra={key: given.array for key, given in extra.items()})._replace(**arrays)
         return state, [*fields.values(), *extra.values()]
-
-
-class _Span(NamedTuple):
-    """The addresses from the lowest to behind the highest element."""
-
-    low: int
-    high: int
-    array: Array
-    name: str
-    where: str
-
-
-def _span(array: Array, name: str, where: str) -> _Span:
-    start: int = array.__array_interface__["data"][0]
-    if array.flags.c_contiguous:
-        return _Span(start, start + array.nbytes, array, name, where)
-    before, after = reach(array)
-    return _Span(start - before, start + after, array, name, where)
-
-
-class _Returned(NamedTuple):
-    """An array that the adapter returned, its bytes in C order as they were, and where it came from."""
-
-    array: Array
-    content: bytearray
-    name: str
-    where: str
-
-    def changed(self) -> bool:
-        """Whether it no longer holds what it held."""
-        array = self.array
-        return self.content != (array if array.flags.c_contiguous else np.ascontiguousarray(array))
 
 
 def _same_memory(a: Array, b: Array) -> bool:
@@ -115,54 +83,111 @@ def _same_memory(a: Array, b: Array) -> bool:
         return True
 
 
+class _Held:
+    """An array that somebody holds; its addresses are looked up when they are first needed, which is dear."""
+
+    __slots__ = ("_span", "array", "name", "where")
+
+    def __init__(self, array: Array, name: str, where: str) -> None:
+        self.array = array
+        self.name = name
+        self.where = where
+        self._span: Optional[Tuple[int, int]] = None
+
+    def span(self) -> Tuple[int, int]:
+        """The addresses of the lowest element and of the end of the highest."""
+        if self._span is None:
+            start: int = self.array.__array_interface__["data"][0]
+            before, after = reach(self.array)
+            self._span = (start - before, start + after)
+        return self._span
+
+    def shares(self, other: "_Held") -> bool:
+        """Whether an element of the one is an element of the other."""
+        (low, high), (other_low, other_high) = self.span(), other.span()
+        return other_low < high and low < other_high and _same_memory(self.array, other.array)
+
+
+def _owner(array: Array) -> int:
+    """Identify the object that alone owns the array's memory; 0 where a framework may own it."""
+    base = array.base
+    while type(base) is np.ndarray:
+        array, base = base, base.base
+    if base is None:
+        return id(array) if array.flags.owndata else 0
+    return id(base) if type(base) is bytearray else 0
+
+
+class _Memories:
+    """All arrays held so far. Those of different owners cannot share memory; a framework's may with any."""
+
+    def __init__(self) -> None:
+        self._owned: Dict[int, List[_Held]] = {}
+        self._foreign: List[_Held] = []
+
+    def add(self, held: _Held) -> Optional[_Held]:
+        """Remember an array; return one that was there before and shares memory with it."""
+        if not held.array.size:
+            return None
+        owner = _owner(held.array)
+        if owner:
+            kin = self._owned.setdefault(owner, [])
+            others = kin + self._foreign
+        else:
+            kin = self._foreign
+            others = [other for group in self._owned.values() for other in group] + kin
+        shared = next((other for other in others if held.shares(other)), None)
+        kin.append(held)
+        return shared
+
+
 class Watch:
     """Everything that one run handed over and got back."""
 
     def __init__(self) -> None:
         self._given: List[Tuple[Given, str]] = []
-        self._returned: List[_Returned] = []
-        self._spans: List[_Span] = []
+        self._returned: List[Tuple[_Held, bytearray]] = []
+        self._memories = _Memories()
         self._found: List[Observation] = []
 
     def give(self, given: List[Given], where: str) -> None:
         """Remember arguments."""
         for g in given:
             self._given.append((g, where))
-            if g.array.size:
-                self._spans.append(_span(g.array, g.argument.name, where))
+            self._memories.add(_Held(g.array, g.argument.name, where))
 
     def take(self, array: Array, name: str, where: str) -> Array:
         """Remember a returned array; return a copy of it that nobody else holds."""
         content = bytearray(memoryview(array))  # type: ignore[arg-type]
-        if array.size:
-            span = _span(array, name, where)
-            low, high = span.low, span.high
-            for other in self._spans:
-                if other.low < high and low < other.high and _same_memory(array, other.array):
-                    self._found.append(_aliased(span, other))
-                    break
-            self._spans.append(span)
-        self._returned.append(_Returned(array, content, name, where))
-        return arrange(content, Layout(array.dtype, array.shape))
+        held = _Held(array, name, where)
+        other = self._memories.add(held)
+        if other is not None:
+            self._found.append(_aliased(held, other))
+        self._returned.append((held, content))
+        return np.ndarray(array.shape, array.dtype, content)
 
     def look(self, where: str) -> Tuple[Observation, ...]:
         """Return what was found since the last look; each change is reported once."""
-        changed = [entry for entry in self._given if entry[0].changed()]
-        overwritten = [entry for entry in self._returned if entry.changed()]
         found, self._found = self._found, []
+        changed = [entry for entry in self._given if entry[0].changed()]
         if changed:
             self._given = [entry for entry in self._given if not any(entry is c for c in changed)]
-            found.extend(Observation("mutated", g.argument.name, _by(given, where)) for g, given in changed)
+            found.extend(Observation("mutated", g.argument.name, _by(origin, where)) for g, origin in changed)
+        overwritten = [entry for entry in self._returned if _overwritten(entry[0].array, entry[1])]
         if overwritten:
             self._returned = [entry for entry in self._returned if not any(entry is c for c in overwritten)]
-            found.extend(Observation("overwritten", r.name, _by(r.where, where)) for r in overwritten)
+            found.extend(Observation("overwritten", held.name, _by(held.where, where)) for held, _ in overwritten)
         return tuple(found)
 
 
-def _aliased(span: _Span, other: _Span) -> Observation:
-    access = "" if span.array.flags.writeable else ", read-only"
-    detail = "returned by {}{}; shares memory with {} of {}".format(span.where, access, other.name, other.where)
-    return Observation("aliased", span.name, detail)
+def _overwritten(array: Array, content: bytearray) -> bool:
+    return content != (array if array.flags.c_contiguous else np.ascontiguousarray(array))
+
+
+def _aliased(held: _Held, other: _Held) -> Observation:
+    access = "" if held.array.flags.writeable else ", read-only"
+    detail = "returned by {}{}; shares memory with {} of {}".format(held.where, access, other.name, other.where)
+    return Observation("aliased", held.name, detail)
 
 
 def _by(origin: str, where: str) -> str:

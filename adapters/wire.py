@@ -9,12 +9,13 @@ a logical dtype. Runs on Python 3.6.
 import json
 import math
 import struct
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from functools import lru_cache
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from adapters.interface import Array, Capabilities, Conventions, Description, Execution, Spec, State, Step
-from adapters.layout import Layout, arrange, layout_of, memory_of
+from adapters.layout import layout_of, memory_of
 from adapters.program import Call, Failure, Observation, Program, StepTrace, Trace
 
 MAGIC = b"\x89BNC"
@@ -26,6 +27,8 @@ _ALIGNMENT = 16
 #: Pieces up to this size are joined, so that a small frame is one write.
 _JOINED = 1 << 18
 _KINDS = "fiubc"
+_PLAIN = frozenset((type(None), bool, int, str))
+_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False)
 
 
 class WireError(Exception):
@@ -73,24 +76,30 @@ class _Encoder:
         self.size = 0
         self._known: Dict[int, Any] = {}
 
+    def all(self, values: Iterable[Any]) -> List[Any]:
+        """Encode several values; plain ones are met most and need no call."""
+        return [v if type(v) in _PLAIN else self.encode(v) for v in values]
+
     def encode(self, value: Any) -> Any:
         kind = type(value)
-        if value is None or kind is bool or kind is int or kind is str:
+        if kind in _PLAIN:
             return value
+        if kind in _NAMES:
+            return {_NAMES[kind]: self.all(value)}
+        if kind is np.ndarray:
+            return self.array(value)
         if kind is float:
             return value if math.isfinite(value) else {"f": repr(value)}
-        if kind in _NAMES:
-            return {"r": _NAMES[kind], "v": [self.encode(v) for v in value]}
         if kind is tuple or kind is list:
-            return [self.encode(v) for v in value]
-        if isinstance(value, np.ndarray):
-            return self.array(value)
+            return self.all(value)
         if kind is dict:
-            return {"d": [[self.text(k), self.encode(v)] for k, v in value.items()]}
+            return {"d": {self.text(key): self.encode(v) for key, v in value.items()}}
         return self.converted(value)
 
     def converted(self, value: Any) -> Any:
         """Subclasses of the plain types, NumPy's scalars among them, cross as those types."""
+        if isinstance(value, np.ndarray):
+            return self.array(value)
         if isinstance(value, np.generic):
             return self.encode(value.item())
         for plain in (int, float, str):
@@ -105,79 +114,89 @@ class _Encoder:
 
     def array(self, value: Array) -> Any:
         """Arrays that occur twice cross once. They live as long as the value, so their id() stays theirs."""
-        if id(value) not in self._known:
-            self._known[id(value)] = self.new_array(value)
-        return self._known[id(value)]
+        found = self._known.get(id(value))
+        if found is None:
+            found = self._known[id(value)] = {"a": self.new_array(value)}
+        return found
 
-    def new_array(self, value: Array) -> Any:
-        dtype, logical = value.dtype, ""
-        if dtype.kind not in _KINDS:
-            if dtype.name != "bfloat16":
-                raise WireError(f"an array of {dtype} cannot cross the wire")
-            dtype, logical = np.dtype(np.uint16), "bfloat16"
-        elif self.bfloat16 and dtype == np.uint16:
-            logical = "bfloat16"
-        layout, memory = layout_of(value), memory_of(value)
+    def new_array(self, value: Array) -> List[Any]:
+        name = self.dtype_name(value.dtype)
         padding = -self.size % _ALIGNMENT
         if padding:
             self.parts.append(bytes(padding))
         start = self.size + padding
+        plain = value.flags.carray
+        memory = value if plain and name != "bfloat16" else memory_of(value)
         self.parts.append(memory)
         self.size = start + memory.nbytes
-        strides = None if layout.strides is None else list(layout.strides)
-        where = [start, memory.nbytes, dtype.str, logical, list(layout.shape)]
-        return {"a": [*where, strides, layout.offset, bool(layout.writeable)]}
+        if plain:
+            return [start, name, value.shape]
+        layout = layout_of(value)
+        return [start, name, value.shape, layout.strides, layout.offset, layout.writeable]
+
+    def dtype_name(self, dtype: Any) -> str:
+        """The logical dtype: bfloat16, or NumPy's name with the byte order."""
+        if dtype.kind not in _KINDS:
+            if dtype.name == "bfloat16":
+                return "bfloat16"
+            raise WireError(f"an array of {dtype} cannot cross the wire")
+        return "bfloat16" if self.bfloat16 and dtype == np.uint16 else str(dtype.str)
 
 
 class _Decoder:
     """Turns JSON types back; arrays become views of the body."""
 
     def __init__(self, body: Any, bfloat16: Any) -> None:
-        self.body = memoryview(body)
+        self.body = body
         self.bfloat16 = bfloat16
-        self._known: Dict[int, Array] = {}
+
+    def all(self, values: List[Any]) -> List[Any]:
+        """Decode several values; plain ones are met most and need no call."""
+        return [v if type(v) in _PLAIN else self.decode(v) for v in values]
 
     def decode(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return tuple([self.decode(v) for v in value])
-        if not isinstance(value, dict):
+        if type(value) is list:
+            return tuple(self.all(value))
+        if type(value) is not dict:
             return value
-        if "r" in value:
-            return _RECORDS[value["r"]](*[self.decode(v) for v in value["v"]])
-        if "a" in value:
-            return self.array(*value["a"])
-        if "d" in value:
-            return {key: self.decode(v) for key, v in value["d"]}
-        return float(value["f"])
+        ((tag, content),) = value.items()
+        if tag == "a":
+            return self.array(*content)
+        if tag in _RECORDS:
+            return _RECORDS[tag](*self.all(content))
+        if tag == "d":
+            return {key: self.decode(v) for key, v in content.items()}
+        if tag == "f":
+            return float(content)
+        raise ValueError(f"there is no record {tag!r}")
 
     def array(
         self,
         start: int,
-        size: int,
-        dtype: str,
-        logical: str,
+        name: str,
         shape: List[int],
-        strides: Optional[List[int]],
-        offset: int,
-        writeable: bool,
+        strides: Optional[List[int]] = None,
+        offset: int = 0,
+        writeable: bool = True,
     ) -> Array:
-        if start in self._known and size:
-            return self._known[start]
-        element = np.dtype(dtype)
-        if element.kind not in _KINDS:
-            raise ValueError(f"arrays of {element} do not cross the wire")
-        if start < 0 or size < 0 or start + size > len(self.body):
-            raise ValueError(f"an array's bytes {start} to {start + size} lie outside the body's {len(self.body)}")
+        """NumPy refuses what does not fit into the body."""
         places = None if strides is None else tuple(strides)
-        layout = Layout(element, tuple(shape), places, offset, True)
-        array = arrange(self.body[start : start + size], layout)
-        if logical == "bfloat16" and self.bfloat16 is not None:
+        bfloat16 = name == "bfloat16"
+        element = _element("<u2" if bfloat16 else name)
+        array: Array = np.ndarray(tuple(shape), element, self.body, start + offset, places)
+        if bfloat16 and self.bfloat16 is not None:
             array = array.view(self.bfloat16)
         if not writeable:
             array.flags.writeable = False
-        if size:
-            self._known[start] = array
         return array
+
+
+@lru_cache(maxsize=None)
+def _element(dtype: str) -> Any:
+    element = np.dtype(dtype)
+    if element.kind not in _KINDS:
+        raise ValueError(f"arrays of {element} do not cross the wire")
+    return element
 
 
 def bfloat16_dtype() -> Any:
@@ -195,14 +214,13 @@ def pack(kind: str, value: Any = None, bfloat16: bool = False, limit: int = LIMI
     Raises WireError for what cannot be sent and for frames whose body exceeds the limit in bytes.
     """
     encoder = _Encoder(bfloat16)
-    fields = {"kind": kind, "value": encoder.encode(value)}
-    header = json.dumps(fields, separators=(",", ":"), allow_nan=False, check_circular=False).encode()
+    header = _JSON.encode([kind, encoder.encode(value)]).encode()
     _check_sizes(len(header), encoder.size, limit)
-    pieces = [_PREFIX.pack(MAGIC, VERSION, len(header), encoder.size) + header]
-    pieces.extend(encoder.parts)
+    prefix = _PREFIX.pack(MAGIC, VERSION, len(header), encoder.size)
     if encoder.size <= _JOINED:
-        return [b"".join([memoryview(piece) for piece in pieces])]
-    return [memoryview(piece) for piece in pieces if len(piece)]
+        return [b"".join([prefix, header, *encoder.parts])]
+    arrays = [part if isinstance(part, bytes) else memoryview(memory_of(part)) for part in encoder.parts]
+    return [prefix + header, *arrays]
 
 
 def _check_sizes(header: int, body: int, limit: int) -> None:
@@ -217,11 +235,10 @@ def unpack(header: Any, body: Any, bfloat16: Any = None) -> Tuple[str, Any]:
     ``bfloat16`` is the dtype that arrays of that logical dtype become; None leaves them uint16.
     """
     try:
-        fields = json.loads(bytes(header).decode())
-        kind = fields["kind"]
+        kind, value = json.loads(header.decode())
         if not isinstance(kind, str):
             raise ValueError(f"its kind is {kind!r}")
-        return kind, _Decoder(body, bfloat16).decode(fields["value"])
+        return kind, _Decoder(body, bfloat16).decode(value)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise WireError(f"a frame does not decode: {type(error).__name__}: {error}") from error
 
