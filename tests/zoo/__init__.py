@@ -11,7 +11,26 @@ from tests.zoo.registry import Fault, Variant
 
 __all__ = ["FAULTS", "VARIANTS", "Fault", "Variant"]
 
-for _theme in ("statistics", "epsilon", "affine"):
+for _theme in (
+    "statistics",
+    "shapes",
+    "epsilon",
+    "affine",
+    "modes",
+    "folds",
+    "moving",
+    "updates",
+    "gradients",
+    "parameter_gradients",
+    "inference_gradients",
+    "numerics",
+    "state",
+    "sharing",
+    "memory",
+    "orders",
+    "variants",
+    "declared",
+):
     import_module(f"tests.zoo.{_theme}")
 
 FAULTS: tuple[Fault, ...] = tuple(registry.FAULTS)
