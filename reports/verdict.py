@@ -72,7 +72,9 @@ def _clauses(grid: Grid) -> list[str]:
     return [
         *_plain(list(groups["good"]), "conforms", "conform"),
         *_shares(groups["bad"], "fails", of_all),
-        *_shares(groups["stale"], "no longer fails", "as listed in the known failures"),
+        *_shares(
+            groups["stale"], "has", f"stale known {'failure' if sum(groups['stale'].values()) == 1 else 'failures'}"
+        ),
         *_shares(groups["open"], "leaves open", of_all),
         *_plain(list(groups["refuses"]), "supports nothing", "support nothing"),
         *_plain(list(groups["absent"]), "did not run", "did not run"),

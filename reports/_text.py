@@ -1,0 +1,107 @@
+"""Names what a report shows: outcomes, requirements, links and commands."""
+
+import re
+import shlex
+from typing import NamedTuple
+
+from markupsafe import Markup, escape
+
+from reports._grid import Grid
+from reports.records import Header, Implementation, Outcome, RequirementInfo, Result
+from reports.verdict import EXIT_1
+
+#: How the tally words a count of each outcome.
+WORDS: dict[Outcome, str] = {
+    "fail": "fail",
+    "crash": "crash",
+    "timeout": "time out",
+    "error": "error",
+    "stale known failure": "stale known failure",
+    "mistrusted": "mistrusted",
+    "no run": "no run",
+    "known failure": "known failure",
+    "deviates": "deviate as declared",
+    "unsupported": "unsupported",
+    "pass": "pass",
+}
+
+#: Outcomes that have an article of their own.
+WITH_ARTICLE: frozenset[Outcome] = EXIT_1 | {"known failure"}
+
+_TOKEN = re.compile(
+    r"""(?P<o>\#[^\n]*)|(?P<s>"[^"\n]*"|'[^'\n]*')|(?P<k>\b(?:import|from|as|def|return|for|in|if|None|True|False)\b)"""
+)
+
+
+def slug(outcome: str) -> str:
+    """Return an outcome as a CSS class."""
+    return outcome.replace(" ", "-")
+
+
+def title(info: RequirementInfo) -> str:
+    """Return a requirement's name as words: ``moving_mean_step`` reads "Moving mean step"."""
+    words = info.name.replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
+class Places(NamedTuple):
+    """Where on the page each cell of the grid is, and which number it has in the page's data."""
+
+    anchors: dict[tuple[str, str], str]
+    numbers: dict[tuple[str, str], int]
+
+    def target(self, result: Result) -> str:
+        """Return the fragment that tells most about a result: its own article, or else its row in a list."""
+        name = self.anchors[result.requirement, result.implementation]
+        return name if result.outcome in WITH_ARTICLE else f"row:{name}"
+
+
+def places(grid: Grid) -> Places:
+    """Give every cell a number and a distinct fragment, such as ``BN-101-torch``."""
+    pairs = [(result.requirement, result.implementation) for result in grid.all()]
+    return Places(_anchors(pairs), {pair: number for number, pair in enumerate(pairs)})
+
+
+def families(requirements: list[RequirementInfo]) -> list[tuple[str, list[RequirementInfo]]]:
+    """Group requirements by family, in the order in which the families first appear."""
+    groups: dict[str, list[RequirementInfo]] = {}
+    for info in requirements:
+        groups.setdefault(info.family_title or info.family, []).append(info)
+    return list(groups.items())
+
+
+def about(who: Implementation) -> str:
+    """Return framework, version, device and Python of an implementation in a line."""
+    parts = [f"{who.framework} {who.version}".strip(), who.device, f"Python {who.python}" if who.python else ""]
+    return ", ".join(part for part in parts if part)
+
+
+def rerun(header: Header, requirement: str, implementation: str) -> str:
+    """Return the command that runs one cell again, safe to paste into a shell."""
+    options = {"-k": requirement, "--profile": header.profile, "--seed": str(header.seed)}
+    return shlex.join(["bn-conformance", "run", implementation, *(word for pair in options.items() for word in pair)])
+
+
+def highlighted(code: str) -> Markup:
+    """Colour the comments, strings and keywords of Python code; everything is escaped."""
+    parts, end = [], 0
+    for match in _TOKEN.finditer(code):
+        parts += [
+            escape(code[end : match.start()]),
+            Markup('<span class="{}">{}</span>').format(match.lastgroup, match[0]),
+        ]
+        end = match.end()
+    return Markup("").join([*parts, escape(code[end:])])
+
+
+def _anchors(pairs: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    taken: set[str] = set()
+    found = {}
+    for pair in pairs:
+        plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(pair))[:80]
+        name, number = plain, 2
+        while name in taken:
+            name, number = f"{plain}-{number}", number + 1
+        taken.add(name)
+        found[pair] = name
+    return found

@@ -1,0 +1,143 @@
+"""Makes the report of a run: one HTML file that needs no network, no server and no scripts."""
+
+import base64
+import functools
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import msgspec
+from markupsafe import Markup, escape
+
+from reports import _failures, _matrix, _requirements, _tables
+from reports._format import clip, count, date, power_of_two, seconds, times_bound, visible
+from reports._grid import Grid, complete_grid
+from reports._plots import ROW_SCALE, Tick, position
+from reports._text import WORDS, Places, places, rerun, slug, title
+from reports.records import OUTCOMES, Header, Results
+from reports.verdict import EXIT_1, verdict
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_STYLES = ("base.css", "matrix.css", "requirements.css", "failures.css", "tables.css", "small.css")
+_SCRIPTS = ("app.js", "matrix.js", "inspector.js")
+
+
+def render(results: Results) -> str:
+    """Return the report of whole results as an HTML page; the same results give the same bytes."""
+    grid = complete_grid(results)
+    found = verdict(results)
+    where = places(grid)
+    failures = _failures.groups(grid, results.header, where, known=False)
+    known = _failures.groups(grid, results.header, where, known=True)
+    page = {
+        "verdict": found,
+        "title": f"{clip(found.sentence, 150)} · BN conformance",
+        "headline": re.sub(r" (?=\d)", "\u00a0", found.sentence),
+        "meta": _meta(results, grid),
+        "notes": results.notes,
+        "tally": [(outcome, slug(outcome), WORDS[outcome], number) for outcome, number in found.tally.items()],
+        "outcomes": [(outcome, slug(outcome)) for outcome in OUTCOMES],
+        "matrix": _matrix.matrix(grid, where),
+        "listings": _requirements.listings(grid, where),
+        "row_ticks": _row_ticks(),
+        "failures": failures,
+        "known": known,
+        "asides": _tables.asides(grid),
+        "agreements": _tables.agreements(grid, results.agreements),
+        "furthest": _tables.largest(results.agreements),
+        "conventions": _tables.conventions(grid),
+        "capabilities": _tables.capabilities(grid),
+        "environment": _tables.environment(results.header, results),
+        "installed": _tables.installed(grid),
+        "account": _tables.account(results.footer) if results.footer else None,
+        "aside_count": sum(found.tally[outcome] for outcome in ("mistrusted", "no run", "deviates", "unsupported")),
+        "cells": len(grid.cells),
+        "rows": len(grid.requirements),
+        "failing": sum(found.tally[outcome] for outcome in EXIT_1),
+        "data": _data(grid, results.header, where),
+        "source": results.source,
+    }
+    html = _environment().get_template("page.html.j2").render(page)
+    return html.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _meta(results: Results, grid: Grid) -> list[str]:
+    header, footer = results.header, results.footer
+    return [
+        date(header.started),
+        f"{header.profile} profile, seed {header.seed}",
+        f"{count(len(grid.requirements), 'requirement')} on {count(len(grid.implementations), 'implementation')}",
+        f"suite {header.suite_version}",
+        seconds(footer.seconds_total) if footer and footer.complete else "incomplete",
+    ]
+
+
+def _row_ticks() -> list[Tick]:
+    low, high = ROW_SCALE
+    return [Tick(position(e, ROW_SCALE), "bound" if e == 0 else power_of_two(e)) for e in range(low, high + 1, 4)]
+
+
+def _data(grid: Grid, header: Header, where: Places) -> Markup:
+    """Return what the inspector shows, as JSON that cannot end its script element."""
+    cells = []
+    for result in grid.all():
+        e = result.examples
+        cells.append(
+            [
+                OUTCOMES.index(result.outcome),
+                result.worst_ratio,
+                times_bound(result.worst_ratio) if result.worst_ratio is not None else "",
+                visible(result.decided_by),
+                [e.total, e.passed, e.failing, e.evidence, e.vacuous, e.not_applicable, e.unsupported, e.broken],
+                visible(clip(result.reason or result.cause, 600)),
+                where.target(result),
+                visible(rerun(header, result.requirement, result.implementation)),
+            ]
+        )
+    data = {
+        "outcomes": OUTCOMES,
+        "implementations": [visible(who.name) for who in grid.implementations],
+        "requirements": [
+            [visible(i.id), visible(title(i)), visible(i.claim), visible(i.source)] for i in grid.requirements
+        ],
+        "cells": cells,
+    }
+    return Markup(_json(data))
+
+
+def _json(data: object) -> str:
+    """Encode JSON for a script element: no "<" in it can start a tag or a comment."""
+    return msgspec.json.encode(data).decode().replace("<", "\\u003c")
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["breakable"] = _breakable
+    script = "\n".join((_TEMPLATES / name).read_text("utf-8") for name in _SCRIPTS)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment.globals.update(
+        css=Markup("\n".join((_TEMPLATES / name).read_text("utf-8") for name in _STYLES)),
+        js=Markup(script),
+        script_hash=f"sha256-{digest}",
+    )
+    return environment
+
+
+def _finalize(value: Any) -> Any:
+    """Show hidden characters in every string that a template prints; markup of ours stays as it is."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _breakable(name: str) -> Markup:
+    """Let a long name break after its dots and underscores."""
+    return Markup(re.sub(r"([._])", r"\1<wbr>", str(escape(visible(name)))))
