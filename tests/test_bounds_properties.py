@@ -1,0 +1,202 @@
+"""Laws that the bounds obey whatever the implementation: order, units, range, and what enters them."""
+
+import numpy as np
+import pytest
+
+from conformance.bounds import InferenceBounds, Kind, Numerics, TrainingBounds, moving_bound
+from conformance.formats import FORMATS, Format, compute_format
+from conformance.oracle import InferenceTruth, TrainingTruth
+from tests._bound_cases import draw_case
+from tests._bound_checks import (
+    BF16,
+    F32,
+    F64,
+    INFERENCE,
+    KINDS,
+    LOOSEST,
+    SHARPEST,
+    SMALL,
+    TRAINING,
+    inference_truth,
+    numerics,
+    plain_case,
+    ratios,
+    training_truth,
+)
+from tests._variants import VARIANTS, infer, train
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("declared", [(v, a) for v in "ABC" for a in "SF"], ids="".join)
+def test_kinds_are_ordered(dtype: str, declared: tuple[str, str]) -> None:
+    """For every quantity prob <= panel <= worst, with and without a difference, and no bound is NaN or zero."""
+    compute = compute_format(dtype)
+    wider = set()
+    for seed in range(12):
+        case = draw_case(seed, (3, 33, 256)[seed % 3], dtype, mild=seed % 2 == 0)
+        what = Numerics(compute, FORMATS[dtype], compute, *declared)
+        for truth, make, names in (
+            (training_truth(case), TrainingBounds, TRAINING),
+            (inference_truth(case), InferenceBounds, INFERENCE),
+        ):
+            for name in names:
+                prob, panel, worst = (getattr(make(truth, what, kind), name) for kind in KINDS)  # type: ignore[arg-type]
+                assert (prob > 0).all()
+                assert (prob <= panel).all(), name
+                assert (panel <= worst).all(), name
+                wider |= {(name, "panel")} if (prob < panel).any() else set()
+                wider |= {(name, "worst")} if (panel < worst).any() else set()
+
+    assert wider >= {(name, kind) for name in TRAINING for kind in ("panel", "worst")}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("declared", [(v, a) for v in "ABC" for a in "SF"], ids="".join)
+def test_bounds_scale_with_the_data(kind: Kind, declared: tuple[str, str]) -> None:
+    """Multiplying x by 2^k and epsilon by 4^k scales each bound as it scales its quantity: the units are right."""
+    what = Numerics(F32, F32, F32, *declared)
+    case = plain_case(2, 64, 1.0)
+    larger = case._replace(x=case.x * np.float32(8), epsilon=case.epsilon * 64)
+    before = TrainingBounds(training_truth(case), what, kind)
+    after = TrainingBounds(training_truth(larger), what, kind)
+    powers = {"mean": 1, "variance": 2, "unbiased_variance": 2, "y": 0, "dx": -1, "dgamma": 0, "dbeta": 0}
+
+    for name, power in powers.items():
+        np.testing.assert_allclose(getattr(after, name), getattr(before, name) * 8.0**power, rtol=1e-9, err_msg=name)
+
+
+def test_output_needs_no_upstream_gradient() -> None:
+    """Bounds of a truth made without dy give y and the statistics."""
+    bounds = TrainingBounds(TrainingTruth(plain_case(0, 8, 1.0).x, None, None, 1e-3), LOOSEST, "panel")
+
+    assert np.isfinite(bounds.y).all()
+    with pytest.raises(ValueError, match="no upstream gradient"):
+        _ = bounds.dx
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param([3e38, -3e38, 3e38, 1.0, 0.0, 1.0], id="overflow"),
+        pytest.param([1e20, -1e20, 1e20, 1.0, 0.0, 1.0], id="squares overflow"),
+        pytest.param([np.nan, 1.0, 2.0, 3.0, 4.0, 5.0], id="nan"),
+        pytest.param([np.inf, 1.0, 2.0, 3.0, 4.0, 5.0], id="inf"),
+        pytest.param([], id="empty"),
+        pytest.param([1.0] * 6, id="constant without epsilon"),
+    ],
+)
+def test_where_nothing_can_be_said_bounds_are_infinite(kind: Kind, values: list[float]) -> None:
+    """Outside the range of validity bounds are infinite, never NaN, and nothing warns."""
+    x = np.array([values], dtype=np.float32).reshape(1, -1)
+    truth = TrainingTruth(x, None, None, 0.0, np.ones_like(x))
+    for grade in "ABC":
+        bounds = TrainingBounds(truth, LOOSEST._replace(variance_grade=grade), kind)
+        assert np.isinf(bounds.y).all()
+        assert np.isinf(bounds.dx).all()
+        assert np.isinf(bounds.dgamma).all()
+        assert not any(np.isnan(getattr(bounds, name)).any() for name in TRAINING)
+    inference = InferenceBounds(InferenceTruth(x, None, None, [np.nan], [-1.0], 0.0, np.ones_like(x)), LOOSEST, kind)
+    assert all(np.isinf(getattr(inference, name)).all() for name in ("y", "dx", "dgamma"))
+
+
+def test_narrow_outputs_allow_their_own_rounding() -> None:
+    """A bfloat16 output may be off by half a unit of its own, and by hardly more."""
+    case = plain_case(3, 64, 1.0)
+    truth = training_truth(case)
+    bound = TrainingBounds(truth, Numerics(F32, BF16, F32, "A", "S"), "prob").y
+    rounding = BF16.u * np.abs(truth.y)
+
+    assert (bound >= rounding).all()
+    assert np.median(bound / np.maximum(rounding, BF16.sub)) < 1.02
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("signs", [(1, 1), (1, -1), (-1, 1), (-1, -1)])
+def test_uncertain_statistics_enter_the_inference_bound(seed: int, signs: tuple[int, int]) -> None:
+    """Statistics off by the stated errors keep the bound given these errors, and break it without them."""
+    case = plain_case(seed, 64, 1.0)
+    truth = inference_truth(case)
+    dm, dv = 1e-4 * np.abs(truth.mean) + 1e-5, 1e-3 * truth.variance
+    moved = case._replace(
+        moving_mean=(truth.mean + 0.999 * signs[0] * dm).astype(np.float32)[:, 0],
+        moving_variance=(truth.variance + 0.999 * signs[1] * dv).astype(np.float32)[:, 0],
+    )
+    results = infer(moved, VARIANTS["sequential"])
+    told = InferenceBounds(truth, SHARPEST, "prob", dm, dv)
+    untold = InferenceBounds(truth, SHARPEST, "prob")
+
+    for name, got in results.items():
+        assert ratios(got, getattr(truth, name), getattr(told, name)).max() <= 1, name
+    for name in ("y", "dx", "dgamma"):
+        assert ratios(results[name], getattr(truth, name), getattr(untold, name)).max() > 10, name
+        assert ratios(results[name], getattr(truth, name), getattr(told, name)).max() > 0.3, name
+
+
+def test_infinite_uncertainty_is_an_infinite_bound() -> None:
+    """Where the statistics have no bound, what follows from them has none."""
+    truth = inference_truth(plain_case(0, 8, 1.0))
+    unknown = np.full((16, 1), np.inf)
+
+    assert np.isinf(InferenceBounds(truth, SHARPEST, "prob", unknown).y).all()
+    assert np.isinf(InferenceBounds(truth, SHARPEST, "prob", None, unknown).dx).all()
+
+
+def test_moving_bound_knows_which_decays_are_exact() -> None:
+    """A decay that the format holds costs no representation error, in each format; any other one does."""
+    one, nothing = np.ones((1, 1)), np.zeros((1, 1))
+
+    def bound(decay: float, statistics: Format, kept: Format | None = None) -> float:
+        what = LOOSEST._replace(statistics=statistics)
+        return float(moving_bound(one, nothing, one, nothing, decay, what, kept)[0, 0])
+
+    # bfloat16 holds 1 - 2⁻⁷ and not 1 - 2⁻¹⁰, which it rounds to 1.
+    assert bound(1 - 2.0**-7, BF16) < 3.1 * BF16.u < 3.9 * BF16.u < bound(1 - 2.0**-10, BF16)
+    assert bound(1 - 2.0**-10, F32) < 3.1 * F32.u < 3.9 * F32.u < bound(0.99, F32)
+    assert bound(0.99, F64) < 6 * F64.u
+    assert bound(0.99, F64, F32) > 1.9 * F32.u
+    assert bound(1 - 2.0**-10, F64, F32) < 5 * F64.u
+
+
+def test_moving_bound_is_never_nan() -> None:
+    """An unbounded statistic makes the moving one unbounded, at decay 0 and 1 too."""
+    one, unknown = np.ones((1, 1)), np.full((1, 1), np.inf)
+
+    for decay in (0.0, 0.5, 1.0):
+        assert np.isinf(moving_bound(one, unknown, one, unknown, decay, LOOSEST)).all()
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant < 63, reason="no wide long double to compare with")
+@pytest.mark.parametrize("seed", range(8))
+def test_exact_oracle_judges_as_the_long_double_does(seed: int) -> None:
+    """Without a wide long double, correct float64 code passes and the bounds are the wide ones times the slack."""
+    case = draw_case(seed, (5, 64, 256)[seed % 3], "float64", mild=seed % 2 == 0)
+    wide = training_truth(case)
+    exact = TrainingTruth(case.x, case.gamma, case.beta, case.epsilon, case.dy, np.float64, exact=True)
+    variant = VARIANTS["7 lanes, folded"]
+    declared = numerics(case, variant)
+    results = train(case, variant)
+
+    for name, got in results.items():
+        assert ratios(got, getattr(exact, name), getattr(TrainingBounds(exact, declared, "panel"), name)).max() <= 1
+        narrow = getattr(TrainingBounds(exact, declared, "prob"), name)
+        reference = getattr(TrainingBounds(wide, declared, "prob"), name)
+        both = np.isfinite(narrow) & np.isfinite(reference)
+        np.testing.assert_allclose(narrow[both].astype(float), 2 * reference[both].astype(float), rtol=1e-4)
+        assert both.mean() > 0.7
+
+
+def test_most_bounds_are_finite() -> None:
+    """The absence of false alarms is not bought with infinite bounds: on mild data the sharpest are all finite."""
+    shares = []
+    for seed in range(28):
+        case = draw_case(seed, SMALL[seed % len(SMALL)], mild=True)
+        training, inference = training_truth(case), inference_truth(case)
+        sharp = TrainingBounds(training, SHARPEST, "panel"), InferenceBounds(inference, SHARPEST, "panel")
+        loose = TrainingBounds(training, LOOSEST, "panel")
+
+        assert all(np.isfinite(getattr(sharp[0], name)).all() for name in TRAINING), seed
+        assert all(np.isfinite(getattr(sharp[1], name)).all() for name in INFERENCE), seed
+        shares.append(np.isfinite(loose.y).all(axis=1).mean())
+
+    assert np.mean(shares) > 0.95
