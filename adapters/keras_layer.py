@@ -96,7 +96,8 @@ class TensorFlowEngine:
             outer.watch([x_, dy_])
             tape, y = self.record(x_, training=True)
             dx = tape.gradient(y, x_, output_gradients=dy_)
-        return [np.array(a.numpy()) for a in outer.gradient(dx, [x_, dy_, *gamma], output_gradients=self.tf.constant(v))]
+        found = outer.gradient(dx, [x_, dy_, *gamma], output_gradients=self.tf.constant(v))
+        return [np.array(a.numpy()) for a in found]
 
 
 class KerasTape(Tape):

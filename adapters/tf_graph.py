@@ -64,7 +64,10 @@ class GraphLayer(Layer):
 
     def second_order(self, x: Array, dy: Array, v: Array) -> Tuple[Array, Array, Optional[Array]]:
         """Run the ops of ``tf.gradients`` applied to what ``tf.gradients`` gave."""
-        found = self.graph.second_order(x, dy, v)
+        try:
+            found = self.graph.second_order(x, dy, v)
+        except LookupError as refusal:  # the gradient op of an old version's fused op has no gradient itself
+            raise Unsupported("TensorFlow: {}".format(refusal)) from refusal
         return found[0], found[1], found[2] if self.spec.scale else None
 
     def save(self, path: str) -> None:
