@@ -169,7 +169,7 @@ class Result(Record, frozen=True, kw_only=True, tag="result"):
     implementation: str
     outcome: Outcome
     reason: str = ""
-    #: Largest error / bound of all examples and the bound that decided it ("prob", "panel" or "exact").
+    #: Largest error / bound of all examples and the bound that decided it ("prob", "panel", "worst" or "exact").
     worst_ratio: Number | None = None
     decided_by: str = ""
     #: The worst ratio against the proven bound: above 1 the result is wrong whatever the order of summation.

@@ -49,7 +49,7 @@ class Writer:
         self._gzip = zlib.compressobj(9, zlib.DEFLATED, _GZIP)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("wb")
+            self._file = self.path.open("wb", buffering=0)
         except OSError as error:
             raise ResultsError(path, f"cannot be written: {error.strerror}") from error
 
@@ -68,13 +68,13 @@ class Writer:
     def close(self) -> None:
         """End the file. Without a footer it is readable and incomplete."""
         if not self._file.closed:
-            self._put(self._gzip.flush(zlib.Z_FINISH))
-            self._file.close()
+            with self._file:
+                self._put(self._gzip.flush(zlib.Z_FINISH))
 
     def _put(self, data: bytes) -> None:
         try:
-            self._file.write(data)
-            self._file.flush()
+            while data:
+                data = data[self._file.write(data) :]
         except OSError as error:
             raise ResultsError(self.path, f"cannot be written: {error.strerror}") from error
 

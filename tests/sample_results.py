@@ -124,14 +124,15 @@ def sample(seed: int = 4071) -> Results:
 
 
 def hostile(results: Results) -> Results:
-    """Return the same results with ``HOSTILE`` in every string that is not one of a fixed set."""
+    """Return the same results with ``HOSTILE`` in every string and key that is not one of a fixed set."""
     fixed = {"outcome", "kind", "type", "worst_ratio", "ratio", "got", "expected", "allowed", "proven_ratio"}
+    free_keys = {"environment", "details", "capabilities", "conventions", "facts", "by_implementation"}
 
     def spoil(value: Any, key: str = "") -> Any:
         if isinstance(value, str):
             return value if key in fixed else value + HOSTILE
         if isinstance(value, dict):
-            return {k if k.isidentifier() else spoil(k): spoil(v, k) for k, v in value.items()}
+            return {k + HOSTILE if key in free_keys else k: spoil(v, k) for k, v in value.items()}
         if isinstance(value, list):
             return [spoil(v, key) for v in value]
         return value
