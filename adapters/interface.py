@@ -5,6 +5,7 @@ Every array crosses this interface as a NumPy array. The names are the field's: 
 ``scale`` say whether beta and gamma exist. The module needs NumPy at most and runs on Python 3.6.
 """
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Dict, NamedTuple, Optional, Tuple
 
 if TYPE_CHECKING:
@@ -13,6 +14,13 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 else:
     Array = Any
+
+
+@lru_cache(maxsize=1024)
+def _axes(rank: int, axis: Tuple[int, ...]) -> Tuple[Tuple[int, ...], Tuple[int, ...]]:
+    """Channel axes and all others, counted from the front."""
+    channel_axes = tuple(sorted(a % rank for a in axis))
+    return channel_axes, tuple(a for a in range(rank) if a not in channel_axes)
 
 
 class Unsupported(Exception):
@@ -50,13 +58,12 @@ class Spec(NamedTuple):
     @property
     def channel_axes(self) -> Tuple[int, ...]:
         """The channel axes, counted from the front, in ascending order."""
-        return tuple(sorted(a % len(self.shape) for a in self.axis))
+        return _axes(len(self.shape), self.axis)[0]
 
     @property
     def reduction_axes(self) -> Tuple[int, ...]:
         """All other axes: those over which the statistics are taken."""
-        channel_axes = self.channel_axes
-        return tuple(a for a in range(len(self.shape)) if a not in channel_axes)
+        return _axes(len(self.shape), self.axis)[1]
 
     @property
     def parameter_shape(self) -> Tuple[int, ...]:

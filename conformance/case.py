@@ -190,28 +190,42 @@ def _near(first: Drawn | Given | None, spec: Spec, c: int) -> tuple[Array, Array
     return np.array([d.offset * d.spread for d in dealt]), np.array([d.spread**2 for d in dealt])
 
 
-def _expand_state(start: Start, spec: Spec, first: Drawn | Given | None) -> State:
-    """The arrays of a state; gamma and beta only where the spec has them."""
+Parameter = Array | Given | str | None
+
+
+def _drawn_parameters(start: Start, spec: Spec, first: Drawn | Given | None) -> list[Parameter]:
+    """Gamma, beta, moving mean and variance, with arrays (C,) in place of the names of recipes."""
     c = int(np.prod(spec.parameter_shape, dtype=np.int64))
     rng = np.random.default_rng([start.seed, c])
-    gamma = _parameter(start.gamma, rng, c, 1.0) if isinstance(start.gamma, str) else start.gamma
-    beta = _parameter(start.beta, rng, c, 0.0) if isinstance(start.beta, str) else start.beta
+    gamma: Parameter = _parameter(start.gamma, rng, c, 1.0) if isinstance(start.gamma, str) else start.gamma
+    beta: Parameter = _parameter(start.beta, rng, c, 0.0) if isinstance(start.beta, str) else start.beta
     jitter = rng.standard_normal((2, c))
-    means: dict[str, Array] = {"plain": np.zeros(c), "random": jitter[0]}
-    variances: dict[str, Array] = {"plain": np.ones(c), "random": np.exp(jitter[1])}
     near_mean, near_variance = _near(first, spec, c)
-    means["near"] = near_mean * (1 + 0.1 * jitter[0])
-    variances["near"] = near_variance * np.exp(0.3 * jitter[1])
-    mean = means[start.moving_mean] if isinstance(start.moving_mean, str) else start.moving_mean
-    variance = variances[start.moving_variance] if isinstance(start.moving_variance, str) else start.moving_variance
+    means = {"plain": np.zeros(c), "random": jitter[0], "near": near_mean * (1 + 0.1 * jitter[0])}
+    variances = {"plain": np.ones(c), "random": np.exp(jitter[1]), "near": near_variance * np.exp(0.3 * jitter[1])}
+    mean, variance = start.moving_mean, start.moving_variance
+    return [
+        gamma,
+        beta,
+        means[mean] if isinstance(mean, str) else mean,
+        variances[variance] if isinstance(variance, str) else variance,
+    ]
+
+
+def _expand_state(start: Start, spec: Spec, first: Drawn | Given | None) -> State:
+    """The arrays of a state; gamma and beta only where the spec has them."""
+    values: list[Parameter] = [start.gamma, start.beta, start.moving_mean, start.moving_variance]
+    if any(isinstance(value, str) for value in values):
+        values = _drawn_parameters(start, spec, first)
     dtype = parameter_dtype(spec)
 
-    def lay_out(a: Array | Given | None) -> Array | None:
+    def lay_out(a: Parameter) -> Array | None:
         if a is None:
             return None
-        values = a.array if isinstance(a, Given) else a
-        return values.reshape(spec.parameter_shape).astype(dtype)
+        laid_out: Array = (a.array if isinstance(a, Given) else np.asarray(a)).reshape(spec.parameter_shape)
+        return laid_out.astype(dtype)
 
+    gamma, beta, mean, variance = values
     return State(
         lay_out(gamma) if spec.scale else None,
         lay_out(beta) if spec.center else None,

@@ -99,18 +99,19 @@ def compare(
     ``expected``. ``spec`` and ``shape`` give the index of the worst element in the caller's array. Infinite bounds
     check nothing; a non-finite result within a finite bound has an infinite ratio.
     """
+    if got.size == 0:
+        return NOTHING
     with np.errstate(all="ignore"):
         error = np.abs(got - expected)
+        # An infinite bound makes a ratio of zero, unless the error is not finite either.
         ratio = error / bound
-        ratio = np.where(error == 0, 0.0, ratio)
-        open_ = np.isinf(bound)
-        unbounded = int(np.count_nonzero(open_))
-        ratio = np.where(open_, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
+        widest = np.max(bound, axis=1, keepdims=True)
+        unbounded = int(np.count_nonzero(np.isinf(bound))) if np.isinf(widest).any() else 0
+        if not np.isfinite(ratio.max()):
+            ratio = np.where(np.isinf(bound) | (error == 0), 0.0, np.where(np.isnan(ratio), np.inf, ratio))
         if scale is None:
             scale = np.sqrt(np.mean(np.square(expected), axis=1, keepdims=True))
-        informative = int(np.count_nonzero(np.max(bound, axis=1, keepdims=True, initial=0.0) < scale))
-    if ratio.size == 0:
-        return NOTHING
+        informative = int(np.count_nonzero(widest < scale))
     flat = int(np.argmax(ratio))
     channel, position = divmod(flat, ratio.shape[1])
     top = float(ratio[channel, position])

@@ -17,6 +17,8 @@ from adapters.wire import TruncatedError, WireError
 from conformance.conversation import Awaited, Collector, Timeouts
 from conformance.host_process import HostProcess, TimeLimitError
 
+__all__ = ["HostSession", "InProcessSession", "Session", "SessionError", "Timeouts", "open_session"]
+
 #: Lines of standard error in a message.
 _SHOWN = 15
 DEFAULT_TIMEOUTS = Timeouts()
@@ -164,7 +166,7 @@ class HostSession(Session):
 
     def _living(self) -> HostProcess:
         if self._host is not None and not self._host.alive():
-            self._note = f"the host had {self._host.ending()} after the program before"
+            self._note = f"the host was gone after the program before: {self._host.ending()}"
             self._drop()
         return self._host or self._start()
 

@@ -208,17 +208,28 @@ def execute(case: Case, session: Session, result: Survey | None = None) -> Run:
 
 
 def examine(requirement: Requirement, run: Run, others: tuple[Run, ...]) -> tuple[Evidence, str]:
-    """Judge one example: by the cheap bound first, by the dearer one where that is exceeded."""
+    """Judge one example by the cheap bound; where that is exceeded by the proven one, cheap too, then by the dear one.
+
+    The dear bound lies between the other two: it need not be computed where they agree.
+    """
     case, trace = run.case, run.trace
     evidence = requirement.check(case, trace, Judge(run, "prob", others))
-    if not evidence.fails or all(w.allowed == 0 for w in evidence.worst):
-        return evidence, "exact" if evidence.fails else "prob"
+    if not evidence.fails:
+        return evidence, "prob"
+    if all(w.allowed == 0 for w in evidence.worst):
+        return evidence, "exact"
+    if requirement.check(case, trace, Judge(run, "worst", others)).fails:
+        return evidence, "worst"
     return requirement.check(case, trace, Judge(run, "panel", others)), "panel"
 
 
-def proven_ratio(requirement: Requirement, run: Run, others: tuple[Run, ...]) -> float:
-    """The ratio against the proven bound: above 1 the result is wrong whatever the order of summation."""
-    return requirement.check(run.case, run.trace, Judge(run, "worst", others)).ratio
+def measure(requirement: Requirement, run: Run, others: tuple[Run, ...]) -> tuple[Evidence, float]:
+    """Judge a failing example exactly: by the calibrated bound, and its ratio against the proven one.
+
+    A proven ratio above 1 is wrong whatever the order of summation.
+    """
+    evidence = requirement.check(run.case, run.trace, Judge(run, "panel", others))
+    return evidence, requirement.check(run.case, run.trace, Judge(run, "worst", others)).ratio
 
 
 def relevant_failure(requirement: Requirement, runs: Iterable[Run]) -> Failure | None:

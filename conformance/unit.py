@@ -17,7 +17,7 @@ from conformance.plan import Plan, Target
 from conformance.pool import Pool, Pooled
 from conformance.requirements import CATALOGUE
 from conformance.session import Session, SessionError, open_session
-from conformance.survey import Accounts, Survey, Tally, execute, proven_ratio, survey
+from conformance.survey import Accounts, Example, Survey, Tally, execute, measure, survey
 from reports.records import Counterexample, Result
 
 Progress = Callable[[int], None]
@@ -159,17 +159,16 @@ def _counterexamples(
     if tally.worst is None or not tally.worst.evidence.fails:
         return records, None
     worst = tally.worst
-    records.append(
-        counterexample("worst", Smallest(worst.pooled.case, worst.evidence, ""), requirement, name, plan.out)
-    )
-    proven = None
     try:
         run = execute(worst.pooled.case, session)
         others = tuple(execute(c, session) for c in requirement.derive(run.case)) if requirement.derive else ()
-        proven = proven_ratio(requirement, run, others)
+        evidence, proven = measure(requirement, run, others)
     except SessionError:
-        pass
-    return records, proven
+        evidence, proven = worst.evidence, None
+    if evidence.fails:
+        tally.worst = worst = Example(worst.pooled, evidence, worst.decided_by)
+    found = Smallest(worst.pooled.case, worst.evidence, "")
+    return [*records, counterexample("worst", found, requirement, name, plan.out)], proven
 
 
 def _as_seen(tally: Tally, start: Pooled) -> Smallest:
