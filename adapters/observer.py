@@ -110,7 +110,7 @@ class _Held:
 
 def _owner(array: Array) -> int:
     """Identify the object that alone owns the array's memory; 0 where a framework may own it."""
-    base = array.base
+    base: Any = array.base
     while type(base) is np.ndarray:
         array, base = base, base.base
     if base is None:

@@ -179,7 +179,9 @@ class _Decoder:
         offset: int = 0,
         writeable: bool = True,
     ) -> Array:
-        """NumPy refuses what does not fit into the body."""
+        """NumPy refuses what reaches beyond the body, but not what begins before it, nor negative extents."""
+        if start < 0 or offset < 0 or (shape and min(shape) < 0):
+            raise ValueError(f"an array of shape {shape} at byte {start} + {offset}")
         places = None if strides is None else tuple(strides)
         bfloat16 = name == "bfloat16"
         element = _element("<u2" if bfloat16 else name)
@@ -219,8 +221,7 @@ def pack(kind: str, value: Any = None, bfloat16: bool = False, limit: int = LIMI
     prefix = _PREFIX.pack(MAGIC, VERSION, len(header), encoder.size)
     if encoder.size <= _JOINED:
         return [b"".join([prefix, header, *encoder.parts])]
-    arrays = [part if isinstance(part, bytes) else memoryview(memory_of(part)) for part in encoder.parts]
-    return [prefix + header, *arrays]
+    return [prefix + header, *[part if isinstance(part, bytes) else memory_of(part).data for part in encoder.parts]]
 
 
 def _check_sizes(header: int, body: int, limit: int) -> None:

@@ -1,0 +1,1 @@
+"""Adapters that misbehave, one way each: what sessions and executors must survive and name."""
