@@ -6,6 +6,7 @@ Each check raises Malformed with a message that says what was expected and what 
 import difflib
 import math
 import numbers
+from functools import lru_cache
 from typing import Any, Dict, Tuple
 
 import numpy as np
@@ -125,12 +126,25 @@ def check_conventions(value: Any) -> Conventions:
     """Return what conventions() returned, checked value by value."""
     if not isinstance(value, Conventions):
         raise Malformed("conventions() returned {}, expected Conventions".format(kind_of(value)))
+    try:
+        return _checked_conventions(value)
+    except TypeError:  # a field that is not hashable is no declaration either
+        return _conventions(value)
+
+
+def _conventions(value: Conventions) -> Conventions:
     result: Conventions = _declared("conventions()", value, CONVENTIONS)
     return result
 
 
+#: An adapter declares the same few conventions for program after program.
+_checked_conventions = lru_cache(maxsize=256, typed=True)(_conventions)
+
+
 def _array(where: str, name: str, value: Any, shape: Tuple[int, ...]) -> None:
-    if not isinstance(value, np.ndarray) or isinstance(value, (np.ma.MaskedArray, np.matrix)):
+    if type(value) is not np.ndarray and (
+        not isinstance(value, np.ndarray) or isinstance(value, (np.ma.MaskedArray, np.matrix))
+    ):
         raise Malformed("{}: {} must be a numpy.ndarray, got {}".format(where, name, kind_of(value)))
     if value.shape != shape:
         raise Malformed("{}: {} must have shape {}, got {}".format(where, name, shape, kind_of(value)))
@@ -148,6 +162,7 @@ class ResultChecks:
 
     def __init__(self, spec: Spec, capabilities: Capabilities) -> None:
         self.spec = spec
+        self.bfloat16 = spec.dtype == "bfloat16"
         self.parameter_shape = spec.parameter_shape
         self.gradients = {"train": capabilities.training_gradients, "infer": capabilities.inference_gradients}
 
@@ -156,7 +171,7 @@ class ResultChecks:
         where = "{}()".format(call.op)
         if not isinstance(value, tuple) or len(value) != 4:
             raise Malformed("{} returned {}, expected a Step of y, dx, dgamma, dbeta".format(where, kind_of(value)))
-        step = Step(*[_plain(v) for v in value])
+        step = Step(*[_plain(v) for v in value]) if self.bfloat16 else Step(*value)
         self._like_input(where, "y", step.y, call.x)
         asked = call.dy is not None and self.gradients[call.op]
         if step.dx is not None or asked:
@@ -179,7 +194,9 @@ class ResultChecks:
         for key, array in extra.items():
             if not isinstance(key, str) or not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
                 raise Malformed("state(): extra[{!r}] must be a numeric array, got {}".format(key, kind_of(array)))
-        return value._replace(**{name: _plain(getattr(value, name)) for name in STATE_FIELDS})
+        if self.bfloat16:
+            return value._replace(**{name: _plain(getattr(value, name)) for name in STATE_FIELDS})
+        return value
 
     def _like_input(self, where: str, name: str, value: Any, x: Any) -> None:
         _array(where, name, value, x.shape)
@@ -196,6 +213,6 @@ class ResultChecks:
         if value is None and not required:
             return
         _array(where, name, value, self.parameter_shape)
-        floats = "fu" if self.spec.dtype == "bfloat16" and value.dtype.itemsize == 2 else "f"
+        floats = "fu" if self.bfloat16 and value.dtype.itemsize == 2 else "f"
         if value.dtype.kind not in floats:
             raise Malformed("{}: {} must hold floating-point numbers, got {}".format(where, name, kind_of(value)))

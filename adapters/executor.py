@@ -28,6 +28,9 @@ __all__ = ["AdapterError", "Event", "describe", "execute", "load"]
 Event = Union[Built, StepTrace, End, None]
 
 
+_STATE_NAMES = tuple("state." + name for name in STATE_FIELDS)
+
+
 class _Broken(Exception):
     """The program cannot go on."""
 
@@ -226,10 +229,11 @@ class _Execution:
 
     def keep_state(self, state: State, where: str) -> State:
         take = self.watch.take
-        arrays = [(name, getattr(state, name)) for name in STATE_FIELDS]
-        kept: Dict[str, Any] = {name: take(a, "state." + name, where) for name, a in arrays if a is not None}
+        gamma, beta, mean, variance = [
+            None if a is None else take(a, name, where) for name, a in zip(_STATE_NAMES, state[:4])
+        ]
         extra = {key: take(a, "state.extra[{!r}]".format(key), where) for key, a in state.extra.items()}
-        return State(extra=extra)._replace(**kept)
+        return State(gamma, beta, mean, variance, extra)
 
     def repeat(self, run: _Run, kind: str, final: Sequence[State], found: List[Observation]) -> Iterator[Event]:
         """Run the program again and add what differs; spoiling each argument after its call shows what is kept."""

@@ -25,7 +25,8 @@ class Argument:
     def __init__(self, name: str, array: Array) -> None:
         self.name = name
         self.layout = layout_of(array)
-        self.memory = memoryview(memory_of(array))  # type: ignore[arg-type]
+        contiguous: Any = array if array.flags.c_contiguous else memory_of(array)
+        self.memory = memoryview(contiguous)
 
     def give(self) -> "Given":
         """Return a copy; its bytes live in a bytearray, which compares with a buffer without a copy."""
@@ -136,7 +137,7 @@ class _Memories:
         else:
             kin = self._foreign
             others = [other for group in self._owned.values() for other in group] + kin
-        shared = next((other for other in others if held.shares(other)), None)
+        shared = next((other for other in others if held.shares(other)), None) if others else None
         kin.append(held)
         return shared
 
@@ -146,7 +147,8 @@ class Watch:
 
     def __init__(self) -> None:
         self._given: List[Tuple[Given, str]] = []
-        self._returned: List[Tuple[_Held, bytearray]] = []
+        self._returned: List[Tuple[_Held, bytearray, Array]] = []
+        self._strided: List[Tuple[_Held, bytearray, Array]] = []
         self._memories = _Memories()
         self._found: List[Observation] = []
 
@@ -163,7 +165,7 @@ class Watch:
         other = self._memories.add(held)
         if other is not None:
             self._found.append(_aliased(held, other))
-        self._returned.append((held, content))
+        (self._returned if array.flags.c_contiguous else self._strided).append((held, content, array))
         return np.ndarray(array.shape, array.dtype, content)
 
     def look(self, where: str) -> Tuple[Observation, ...]:
@@ -173,15 +175,13 @@ class Watch:
         if changed:
             self._given = [entry for entry in self._given if not any(entry is c for c in changed)]
             found.extend(Observation("mutated", g.argument.name, _by(origin, where)) for g, origin in changed)
-        overwritten = [entry for entry in self._returned if _overwritten(entry[0].array, entry[1])]
+        overwritten = [entry for entry in self._returned if entry[1] != entry[2]]
+        overwritten += [entry for entry in self._strided if entry[1] != np.ascontiguousarray(entry[2])]
         if overwritten:
             self._returned = [entry for entry in self._returned if not any(entry is c for c in overwritten)]
-            found.extend(Observation("overwritten", held.name, _by(held.where, where)) for held, _ in overwritten)
+            self._strided = [entry for entry in self._strided if not any(entry is c for c in overwritten)]
+            found.extend(Observation("overwritten", entry[0].name, _by(entry[0].where, where)) for entry in overwritten)
         return tuple(found)
-
-
-def _overwritten(array: Array, content: bytearray) -> bool:
-    return content != (array if array.flags.c_contiguous else np.ascontiguousarray(array))
 
 
 def _aliased(held: _Held, other: _Held) -> Observation:

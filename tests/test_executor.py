@@ -173,6 +173,7 @@ MEMORY = {
     "MutatesState": {("mutated", "state.gamma")},
     "MutatesEarlier": {("mutated", "x")},
     "ReturnsArguments": {("aliased", "y"), ("aliased", "dx")},
+    "ForeignView": {("aliased", "y")},
     "LiveState": {
         ("aliased", "state.gamma"),
         ("aliased", "state.beta"),
