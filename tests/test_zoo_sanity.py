@@ -15,6 +15,7 @@ from adapters.program import Call, Observation, Program, StepTrace
 from adapters.wire import Built, End
 from tests.zoo import FAULTS, VARIANTS, Fault, Variant
 from tests.zoo.declared import UpdateSeparate
+from tests.zoo.registry import EVERYTHING
 
 FAMILIES = {"1", "2", "3", "4", "5", "6", "7"}
 CHANNELS = (1, 2, 3, 4, 5, 7, 8, 9, 17)
@@ -29,12 +30,12 @@ Outcome = tuple[tuple[Array | None, ...], str, tuple[Observation, ...]]
 
 
 def outcome(adapter: BatchNormAdapter, program: Program) -> Outcome:
-    """Run a program in this process."""
+    """Run a program in this process, with capabilities that allow everything."""
     arrays: list[Array | None] = []
     observations: list[Observation] = []
     failure = ""
     with np.errstate(all="ignore"):
-        for event in execute(adapter, program):
+        for event in execute(adapter, program, EVERYTHING):
             states: list[State | None] = []
             if isinstance(event, Built):
                 states = list(event.initial)
@@ -186,6 +187,12 @@ def programs(kind: str) -> tuple[Program, ...]:
     return tuple(draw.program() for _ in range(400 if kind == "mild" else 40))
 
 
+def has_single(program: Program) -> bool:
+    """Whether some input has one element per channel."""
+    inputs = [call.x for call in program.calls if call.x is not None]
+    return any(x.size == np.prod(program.spec.parameter_shape) for x in inputs)
+
+
 def reference(declared: Conventions, *, separate: bool) -> BatchNormAdapter:
     """The reference under some conventions."""
     base: type[NumpyReference] = UpdateSeparate if separate else NumpyReference  # type: ignore[assignment]
@@ -199,13 +206,13 @@ def expected(kind: str, number: int, declared: Conventions, separate: bool) -> O
     return outcome(reference(declared, separate=separate), programs(kind)[number])
 
 
-def kinds(fault: Fault) -> Iterator[str]:
+def kinds(fault: Fault, *, separate: bool) -> Iterator[str]:
     """The kinds of programs on which a fault may show itself."""
     yield "mild"
+    if separate:
+        yield "separate"
     if "numerics" in fault.target:
         yield "offset"
-    if fault.caught_by == ("BN-306",) or "updates" in fault.target:
-        yield "separate"
     if not fault.caught_by:
         yield "gap"
 
@@ -214,12 +221,13 @@ def shows(fault: Fault) -> bool:
     """Whether a fault differs from the reference on some program."""
     adapter = load(fault.target)
     separate = adapter.describe().capabilities.separate_update
-    for kind in kinds(fault):
-        if kind == "separate" and not separate:
-            continue
+    for kind in kinds(fault, separate=separate):
         for number, program in enumerate(programs(kind)):
             declared = adapter.conventions(program.spec)
-            if differs(outcome(adapter, program), expected(kind, number, declared, separate), TOLERANCE):
+            found = outcome(adapter, program)
+            # An exhibit that raises shows nothing but a slip in the zoo; what is no result at all is a fault.
+            assert "Error:" not in found[1]
+            if differs(found, expected(kind, number, declared, separate), TOLERANCE):
                 return True
     return False
 
@@ -251,20 +259,20 @@ def test_fault_shows(fault: Fault) -> None:
 def test_variant_agrees(variant: Variant) -> None:
     """Every correct variant agrees with the reference in float64, and does nothing that must not be observed."""
     adapter = load(variant.target)
-    capabilities = adapter.describe().capabilities
+    deterministic = adapter.describe().capabilities.deterministic
     compared = 0
     for number, program in enumerate(programs("mild")[:150]):
-        # With a tiny epsilon a constant channel shows the rounding of its mean, which is legitimate.
-        if program.spec.epsilon < 1e-4:
-            continue
         declared = adapter.conventions(program.spec)
-        found = outcome(adapter, program)
-        if "unsupported" in found[1]:
+        # With a tiny epsilon a constant channel shows the rounding of its mean, which is legitimate.
+        if program.spec.epsilon < 1e-4 or (declared.moving_variance_single == "nan" and has_single(program)):
             continue
+        arrays, failure, observations = outcome(adapter, program)
+        if failure.startswith("unsupported"):
+            continue
+        kept = tuple(o for o in observations if deterministic or o.kind != "nondeterministic")
         truth = expected("mild", number, declared._replace(compute_dtype="float64"), False)
-        ignored = () if capabilities.deterministic else tuple(o for o in found[2] if o.kind == "nondeterministic")
 
-        assert not differs((found[0], found[1], tuple(o for o in found[2] if o not in ignored)), truth, 1e-4)
+        assert not differs((arrays, failure, kept), truth, 1e-3)
 
         compared += 1
     assert compared >= 10
