@@ -92,14 +92,16 @@ class Host:
 
     def serve(self) -> None:
         """Answer until asked to quit or until the input ends."""
-        reader = wire.Reader(self._readinto, None, self._limit)
+        reader = wire.Reader(self._readinto)
         while True:
             request = reader.frame()
             if request is None or request[0] == "quit":
                 return
             kind, value = request
             if kind == "load":
-                self._load(*value)
+                target, path, self._limit = value
+                reader.limit = self._limit
+                self._load(target, path)
             elif kind == "run":
                 self._run(value)
             else:
@@ -113,8 +115,7 @@ class Host:
                 view = view[self._answers.write(view) :]
         self._spoken = time.perf_counter()
 
-    def _load(self, target: str, path: Tuple[str, ...], limit: int) -> None:
-        self._limit = limit
+    def _load(self, target: str, path: Tuple[str, ...]) -> None:
         begin = time.perf_counter()
         try:
             self._adapter = executor.load(target, path)

@@ -205,7 +205,7 @@ def _try_conventions(who: str, adapter: BatchNormAdapter, description: Descripti
     capabilities = description.capabilities
     if not capabilities.ranks or not capabilities.dtypes:
         raise AdapterError("{}: describe(): Capabilities without any ranks or dtypes".format(who))
-    rank = capabilities.ranks[0]
+    rank = next((r for r in capabilities.ranks if r > 1), capabilities.ranks[0])
     axis = 1 if capabilities.axes == "second" and rank > 1 else rank - 1
     shape = tuple(4 if a == axis else None for a in range(rank))
     spec = Spec(shape, (axis,), 1e-3, 0.9, dtype=capabilities.dtypes[0])

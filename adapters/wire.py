@@ -250,7 +250,7 @@ class Reader:
     def __init__(self, readinto: Callable[[memoryview], int], bfloat16: Any = None, limit: int = LIMIT) -> None:
         self._readinto = readinto
         self._bfloat16 = bfloat16
-        self._limit = limit
+        self.limit = limit
         self._buffer = bytearray(1 << 16)
         self._start = self._stop = 0
 
@@ -267,7 +267,7 @@ class Reader:
         _, version, header_size, body_size = _PREFIX.unpack(prefix)
         if version != VERSION:
             raise WireError(f"a frame of version {version}, where this side speaks version {VERSION}")
-        _check_sizes(header_size, body_size, self._limit)
+        _check_sizes(header_size, body_size, self.limit)
         header = self._exactly(header_size)
         return unpack(header, self._exactly(body_size), self._bfloat16)
 

@@ -64,12 +64,14 @@ class Awaited:
         return self._program.calls[self._next] if 0 <= self._next < len(self._program.calls) else None
 
     def _kind(self) -> Any:
-        """What makes a call the first of its kind: whatever a framework may compile anew for."""
+        """What makes a call the first of its kind: another spec, operation or gradient is compiled anew.
+
+        Shapes do not count: free extents differ in nearly every case, so that every hang would take the long limit.
+        """
         call = self._call
         if call is None:
             return (self._program.spec, "build" if self._next < 0 else "end")
-        shape = None if call.x is None else (call.x.shape, call.x.strides)
-        return (self._program.spec, call.op, shape, call.dy is None, call.update)
+        return (self._program.spec, call.op, call.dy is None, call.update)
 
     @property
     def _first(self) -> bool:

@@ -186,7 +186,8 @@ class HostProcess:
         if code >= 0:
             return f"exited with code {code}"
         try:
-            return f"killed by {signal.Signals(-code).name}"
+            name = signal.Signals(-code).name
+            return f"killed by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
         except ValueError:
             return f"killed by signal {-code}"
 

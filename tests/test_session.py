@@ -16,7 +16,7 @@ from adapters.program import Call, Program, Trace
 from conformance.session import HostSession, Session, SessionError, Timeouts, open_session
 from tests._programs import REFERENCE, SPEC, hostile, program, state, values
 
-SHORT = Timeouts(load=20.0, first=2.0, later=0.7)
+SHORT = Timeouts(load=60.0, first=6.0, later=1.5)
 ROOT = Path(__file__).parents[1]
 
 
@@ -99,18 +99,28 @@ def test_large_arrays_cross() -> None:
     assert trace.steps[1].step.y.shape == x.shape
 
 
-def test_programs_beyond_the_limit_are_not_run(reference: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program too large for a frame is no run, with both sizes, and costs no restart."""
-    assert isinstance(reference, HostSession)
-    process = reference._living()
-    monkeypatch.setattr(process, "_limit", 100)
-    failure = reference.run(program("train")).failure
-    assert failure is not None
-    assert failure.kind == "no run"
-    assert "exceeds the limit of 100" in failure.message
-    monkeypatch.undo()
-    assert reference.run(program("train")).failure is None
-    assert reference.restarts == 0
+def test_programs_beyond_the_limit_are_not_run() -> None:
+    """A program too large for a frame is no run, a result too large an error; both cost no restart."""
+    with open_session(REFERENCE, limit=4000) as session:
+        large = Program(SPEC, (state(),), (Call("infer", 0, values(400, 3)),))
+        failure = session.run(large).failure
+        assert failure is not None
+        assert failure.kind == "no run"
+        assert "exceeds the limit of 4,000" in failure.message
+        broadcast = np.broadcast_to(values(1, 3), (400, 3))
+        failure = session.run(large._replace(calls=(Call("infer", 0, broadcast),))).failure
+        assert failure is not None
+        assert failure.kind == "error"
+        assert "exceeds the limit of 4,000" in failure.message
+        assert session.run(program("train")).failure is None
+        assert session.restarts == 0
+
+
+def test_warnings_are_no_errors_in_this_process() -> None:
+    """An empty batch, which makes NumPy warn, gives a trace even where warnings are errors, as here."""
+    given = Program(SPEC, (state(),), (Call("train", 0, values(0, 3)),))
+    with open_session(REFERENCE, in_process=True) as local, pytest.warns(RuntimeWarning):
+        assert local.run(given).failure is None
 
 
 @pytest.mark.parametrize("in_process", [True, False])
@@ -191,10 +201,10 @@ def test_a_hang_is_ended_and_shown() -> None:
     """An endless loop is killed after the limit, which is named, with the stack of where it was."""
     begin = time.monotonic()
     trace = run(hostile("processes:Loop"), program("train", "train"))
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 20
     assert trace.failure is not None
     assert trace.failure.kind == "timeout"
-    assert "call 1 (train) did not return within 0.7 s, the limit for later calls" in trace.failure.message
+    assert "call 1 (train) did not return within 1.5 s, the limit for later calls" in trace.failure.message
     assert any("in misbehave" in line for line in trace.failure.stderr)
     assert len(trace.steps) == 1
 
@@ -213,11 +223,11 @@ def test_first_calls_have_a_limit_of_their_own() -> None:
     """A first call may compile for longer than a later call may take."""
     with open_session(hostile("processes:SlowFirst"), timeouts=SHORT) as session:
         assert session.run(program("train", "train")).failure is None
-        tight = open_session(hostile("processes:SlowFirst"), timeouts=Timeouts(20.0, 0.3, 5.0))
+        tight = open_session(hostile("processes:SlowFirst"), timeouts=Timeouts(60.0, 1.0, 5.0))
         failure = tight.run(program("train")).failure
         tight.close()
     assert failure is not None
-    assert "within 0.3 s, the limit for the first call of its kind" in failure.message
+    assert "within 1 s, the limit for the first call of its kind" in failure.message
 
 
 def test_garbage_on_the_channel_is_an_error() -> None:
@@ -235,7 +245,10 @@ def test_a_death_between_programs_is_noted() -> None:
         time.sleep(0.6)
         trace = session.run(program("infer"))
         assert trace.failure is None
-        assert trace.details["before"] == "the host was gone after the program before: killed by SIGKILL"
+        assert (
+            trace.details["before"]
+            == "the host was gone after the program before: killed by SIGKILL, perhaps for want of memory"
+        )
         assert session.restarts == 1
 
 

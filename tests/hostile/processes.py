@@ -101,13 +101,13 @@ class _SlowFirstLayer(NumpyLayer):
 
     def train(self, x: Array, dy: Array | None = None, update: bool = True) -> Step:
         if not _SlowFirstLayer.compiled:
-            time.sleep(1.0)
+            time.sleep(2.0)
         _SlowFirstLayer.compiled = True
         return super().train(x, dy, update)
 
 
 class SlowFirst(NumpyReference):
-    """Compiles for a second in its first call, as frameworks do."""
+    """Compiles for two seconds in its first call, as frameworks do."""
 
     layer = _SlowFirstLayer
 
