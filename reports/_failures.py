@@ -8,7 +8,18 @@ from reports import _plots
 from reports._format import clip, element, ratio, times_bound
 from reports._grid import Grid
 from reports._text import Places, about, highlighted, rerun, slug, title
-from reports.records import OUTCOMES, Counterexample, Header, Mismatch, Number, Outcome, RequirementInfo, Result, real
+from reports.records import (
+    OUTCOMES,
+    Counterexample,
+    Header,
+    Implementation,
+    Mismatch,
+    Number,
+    Outcome,
+    RequirementInfo,
+    Result,
+    real,
+)
 from reports.verdict import EXIT_1
 
 _KINDS = {
@@ -79,7 +90,7 @@ class Failure(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Failures of one implementation that seem to have one cause; the first stands for them."""
+    """Failures of one implementation that have one likely cause, or none known; the first stands for them."""
 
     implementation: str
     about: str
@@ -93,15 +104,17 @@ def groups(grid: Grid, header: Header, places: Places, *, known: bool) -> list[G
     found: dict[tuple[str, str], list[Result]] = {}
     for result in grid.all():
         if result.outcome in wanted:
-            why = result.cause or result.reason or result.requirement
+            why = result.cause or ("" if result.outcome == "fail" else result.reason)
             found.setdefault((result.implementation, why), []).append(result)
     infos = {info.id: info for info in grid.requirements}
     who = {implementation.name: implementation for implementation in grid.implementations}
     arranged = []
-    for results in sorted((sorted(group, key=_severity) for group in found.values()), key=lambda g: _severity(g[0])):
-        first = results[0]
-        failures = [_failure(result, infos[result.requirement], header, places) for result in results]
-        arranged.append(Group(first.implementation, about(who[first.implementation]), first.cause, failures))
+    for results in sorted(found.values(), key=lambda group: min(map(_severity, group))):
+        # The catalogue goes from basic to composite requirements: the first that fails explains most.
+        results.sort(key=lambda result: OUTCOMES.index(result.outcome))
+        by = who[results[0].implementation]
+        failures = [_failure(result, infos[result.requirement], by, header, places) for result in results]
+        arranged.append(Group(by.name, about(by), results[0].cause, failures))
     return arranged
 
 
@@ -109,7 +122,7 @@ def _severity(result: Result) -> tuple[int, float]:
     return OUTCOMES.index(result.outcome), -_plots.log2(result.worst_ratio)
 
 
-def _failure(result: Result, info: RequirementInfo, header: Header, places: Places) -> Failure:
+def _failure(result: Result, info: RequirementInfo, by: Implementation, header: Header, places: Places) -> Failure:
     bars = _plots.own_bars(result)
     return Failure(
         anchor=places.anchors[result.requirement, result.implementation],
@@ -127,7 +140,7 @@ def _failure(result: Result, info: RequirementInfo, header: Header, places: Plac
         bars=bars,
         marks=_marks(result, bars) if bars else [],
         stderr=clip("\n".join(result.stderr), _STDERR),
-        command=rerun(header, result.requirement, result.implementation),
+        command=rerun(header, result.requirement, by),
     )
 
 

@@ -76,10 +76,12 @@ def about(who: Implementation) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def rerun(header: Header, requirement: str, implementation: str) -> str:
+def rerun(header: Header, requirement: str, by: Implementation) -> str:
     """Return the command that runs one cell again, safe to paste into a shell."""
     options = {"-k": requirement, "--profile": header.profile, "--seed": str(header.seed)}
-    return shlex.join(["bn-conformance", "run", implementation, *(word for pair in options.items() for word in pair)])
+    return shlex.join(
+        ["bn-conformance", "run", by.target or by.name, *(word for pair in options.items() for word in pair)]
+    )
 
 
 def highlighted(code: str) -> Markup:

@@ -81,6 +81,7 @@ def _row_ticks() -> list[Tick]:
 
 def _data(grid: Grid, header: Header, where: Places) -> Markup:
     """Return what the inspector shows, as JSON that cannot end its script element."""
+    who = {implementation.name: implementation for implementation in grid.implementations}
     cells = []
     for result in grid.all():
         e = result.examples
@@ -93,7 +94,7 @@ def _data(grid: Grid, header: Header, where: Places) -> Markup:
                 [e.total, e.passed, e.failing, e.evidence, e.vacuous, e.not_applicable, e.unsupported, e.broken],
                 visible(clip(result.reason or result.cause, 600)),
                 where.target(result),
-                visible(rerun(header, result.requirement, result.implementation)),
+                visible(rerun(header, result.requirement, who[result.implementation])),
             ]
         )
     data = {

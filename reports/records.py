@@ -57,6 +57,8 @@ class Implementation(Record, frozen=True, kw_only=True, tag="implementation"):
     """
 
     name: str
+    #: What the command line calls it, such as ``package.module:Class``; empty when that is its name.
+    target: str = ""
     framework: str = ""
     version: str = ""
     device: str = ""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from reports._format import count, listing, times_bound
+from reports._format import count, listing, ratio, times_bound
 from reports._grid import Grid, complete_grid
 from reports.records import OUTCOMES, Outcome, Result, Results, real
 
@@ -16,7 +16,13 @@ FAILING: frozenset[Outcome] = frozenset({"fail", "crash", "timeout", "error"})
 EXIT_1: frozenset[Outcome] = FAILING | {"stale known failure"}
 EXIT_3: frozenset[Outcome] = frozenset({"mistrusted", "no run"})
 #: Names listed one by one in the sentence; more are counted.
-_LISTED = 4
+_LISTED = 6
+
+_MILD: tuple[tuple[Outcome, str], ...] = (
+    ("known failure", "are known to fail"),
+    ("deviates", "deviate as declared"),
+    ("unsupported", "are unsupported"),
+)
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +53,7 @@ def verdict(results: Results) -> Verdict:
     sentence = "; ".join(_clauses(grid)) or "Nothing was checked"
     return Verdict(
         sentence=sentence if complete else f"Incomplete run: {sentence}",
-        say=" ".join([*_early_end(results), *_failures(grid), *_loose_ends(outcomes), *_margin(grid)]),
+        say=" ".join([*_early_end(results), *_failures(grid), *_loose_ends(outcomes), *_passes(grid, outcomes)]),
         exit_code=exit_code(outcomes, complete),
         tally={outcome: outcomes[outcome] for outcome in OUTCOMES},
     )
@@ -68,9 +74,11 @@ def _clauses(grid: Grid) -> list[str]:
             groups["open"][who.name] = undecided
         else:
             groups["refuses" if seen["unsupported"] == seen.total() else "good"][who.name] = 0
-    of_all = f"of {count(len(grid.requirements), 'requirement')}"
+    requirements = count(len(grid.requirements), "requirement")
+    of_all = f"of {requirements}"
+    to_all = f" to {requirements}" if len(groups["good"]) == len(grid.implementations) else ""
     return [
-        *_plain(list(groups["good"]), "conforms", "conform"),
+        *_plain(list(groups["good"]), f"conforms{to_all}", f"conform{to_all}"),
         *_shares(groups["bad"], "fails", of_all),
         *_shares(
             groups["stale"], "has", f"stale known {'failure' if sum(groups['stale'].values()) == 1 else 'failures'}"
@@ -139,14 +147,19 @@ def _loose_ends(outcomes: Counter[Outcome]) -> list[str]:
     return parts
 
 
-def _margin(grid: Grid) -> list[str]:
-    """Say how close the passing checks came to their bounds."""
-    passing = [r for r in grid.cells.values() if r.outcome == "pass" and r.worst_ratio is not None]
-    closest = max(passing, key=_size, default=None)
-    if closest is None or not _size(closest):
+def _passes(grid: Grid, outcomes: Counter[Outcome]) -> list[str]:
+    """Say how much passes and how close it came to its bounds."""
+    passing = [result for result in grid.cells.values() if result.outcome == "pass"]
+    if not passing:
         return []
-    where = f"{closest.requirement} on {closest.implementation}"
-    return [f"What passes uses at most {times_bound(closest.worst_ratio)} ({where})."]
+    mild = [f"{outcomes[outcome]} {word}" for outcome, word in _MILD if outcomes[outcome]]
+    passed = f"{len(passing)} of {count(outcomes.total(), 'check')} {'passes' if len(passing) == 1 else 'pass'}"
+    parts = [f"{listing([passed, *mild])}."]
+    closest = max(passing, key=_size)
+    if _size(closest):
+        where = f"{closest.requirement} on {closest.implementation}"
+        parts.append(f"The closest to its bound is {where}, at {ratio(closest.worst_ratio)} of it.")
+    return parts
 
 
 def _size(result: Result) -> float:
