@@ -119,7 +119,7 @@ def _mismatch(worst: Worst) -> Mismatch:
     return Mismatch(
         quantity=worst.quantity,
         step=worst.step,
-        index=list(worst.index),
+        index=list(worst.place),
         got=number(worst.got),
         expected=number(worst.expected),
         allowed=number(worst.allowed),

@@ -58,20 +58,20 @@ def _sample(
 
 def _pack(identity: tuple[int, int], view: View, name: str, got: Array, expected: Array, bound: Array) -> Sample:
     digest = hashlib.blake2b(np.ascontiguousarray(expected, np.float64).tobytes(), digest_size=8).digest()
-    key = (*identity, view.index, name)
+    key = (*identity, view.number, name)
     with np.errstate(over="ignore"):
         return Sample(key, name, digest, got, bound.astype(np.float32))
 
 
 def _statistics(run: Run, identity: tuple[int, int], view: View) -> list[Sample]:
-    expected = run.expected_after(view.index, "prob")
+    expected = run.expected_after(view.number, "prob")
     samples = []
     for name in ("mean", "variance"):
         got = np.asarray(getattr(view.trace.state, "moving_" + name), np.float64).reshape(-1, 1)
         value, bound = getattr(expected, name), getattr(expected, name + "_error")
         with np.errstate(all="ignore"):
             if np.any(np.abs(got - value) > bound):
-                bound = getattr(run.expected_after(view.index, "panel"), name + "_error")
+                bound = getattr(run.expected_after(view.number, "panel"), name + "_error")
         samples.append(_pack(identity, view, "moving_" + name, got, value, bound))
     return samples
 

@@ -13,7 +13,8 @@ class Worst(NamedTuple):
     quantity: str
     #: Step of the program; -1 when it belongs to the whole program.
     step: int
-    index: tuple[int, ...]
+    #: Index in the array that the quantity came in; the channel alone where it has no such array.
+    place: tuple[int, ...]
     got: float
     expected: float
     allowed: float
@@ -117,11 +118,11 @@ def compare(
     top = float(ratio[channel, position])
     worst: tuple[Worst, ...] = ()
     if top > 0:
-        index: tuple[int, ...] = (channel,)
+        place: tuple[int, ...] = (channel,)
         if spec is not None and shape:
-            index = element_index(spec, channel, position, shape)
-        values = (np.broadcast_to(a, ratio.shape)[channel, position] for a in (got, expected, bound))
-        worst = (Worst(quantity, step, index, *(float(v) for v in values), top),)
+            place = element_index(spec, channel, position, shape)
+        here = [float(np.broadcast_to(a, ratio.shape)[channel, position]) for a in (got, expected, bound)]
+        worst = (Worst(quantity, step, place, here[0], here[1], here[2], top),)
     return Evidence(top, ratio.size - unbounded, unbounded, informative, worst, message if top > 1 else "")
 
 

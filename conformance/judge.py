@@ -6,7 +6,7 @@ is no fault of the step; where it was not read, from the oracle's state carried 
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,9 +48,9 @@ def known(state: State) -> Belief:
 
 
 class View(NamedTuple):
-    """One completed step: the call and what came back."""
+    """One completed step: its number in the program, the call and what came back."""
 
-    index: int
+    number: int
     call: Call
     trace: StepTrace
 
@@ -78,7 +78,7 @@ class Run:
         return Numerics(compute, FORMATS[dtype], statistics, conventions.variance_grade, conventions.affine_grade)
 
     @cached_property
-    def host(self) -> np.dtype[np.generic]:
+    def host(self) -> np.dtype[np.floating[Any]]:
         """Element type of the oracle."""
         return host_dtype(self.numerics.compute.name)
 
@@ -219,17 +219,17 @@ class Judge:
 
     def truth(self, view: View) -> TrainingTruth | InferenceTruth:
         """What the step should have given."""
-        return self.run.truth(view.index, self.kind)
+        return self.run.truth(view.number, self.kind)
 
     def training(self, view: View) -> tuple[TrainingTruth, TrainingBounds]:
         """Truth and bounds of a training step."""
-        bounds = self.run.bounds(view.index, self.kind)
+        bounds = self.run.bounds(view.number, self.kind)
         assert isinstance(bounds, TrainingBounds)
         return bounds.truth, bounds
 
     def inference(self, view: View) -> tuple[InferenceTruth, InferenceBounds]:
         """Truth and bounds of an inference step."""
-        bounds = self.run.bounds(view.index, self.kind)
+        bounds = self.run.bounds(view.number, self.kind)
         assert isinstance(bounds, InferenceBounds)
         return bounds.truth, bounds
 
@@ -243,7 +243,7 @@ class Judge:
 
     def bound(self, view: View, quantity: str) -> Array:
         """The bound of a result, in the shape of ``got``."""
-        value: Array = getattr(self.run.bounds(view.index, self.kind), quantity)
+        value: Array = getattr(self.run.bounds(view.number, self.kind), quantity)
         return value
 
     def variation(self, view: View) -> Array:
@@ -276,5 +276,5 @@ class Judge:
         """Compare (C, n) matrices that belong to a step."""
         shape = view.call.x.shape if view.call.x is not None and quantity.split()[0] in ("y", "dx") else ()
         return compare(
-            quantity, got, expected, bound, step=view.index, scale=scale, spec=self.spec, shape=shape, message=message
+            quantity, got, expected, bound, step=view.number, scale=scale, spec=self.spec, shape=shape, message=message
         )

@@ -62,7 +62,7 @@ def _judge_all(case: Case, wanted: Requirement | None, session: Session, say: Sa
 def _details(evidence: Evidence, message: str) -> list[str]:
     lines = [message] if message else []
     for worst in evidence.worst:
-        where = f"[{', '.join(str(i) for i in worst.index)}]" if worst.index else ""
+        where = f"[{', '.join(str(i) for i in worst.place)}]" if worst.place else ""
         lines.append(
             f"step {worst.step}, {worst.quantity}{where}: got {worst.got!r}, expected {worst.expected!r} "
             f"± {worst.allowed:.3g} (error ÷ bound {worst.ratio:.3g})"

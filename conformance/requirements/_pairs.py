@@ -11,6 +11,11 @@ from conformance.judge import Judge, View
 Match = Callable[[Array], Array]
 
 
+def columns(order: Array) -> Match:
+    """Take these columns, in this order."""
+    return lambda a: a[:, order]
+
+
 def pairs(judge: Judge, other: Judge, *ops: str) -> Iterator[tuple[View, View]]:
     """Steps of these operations in both runs, in order."""
     return zip(judge.steps(*ops), other.steps(*ops), strict=False)
@@ -34,8 +39,8 @@ def same_statistics(judge: Judge, other: Judge, mine: View, theirs: View) -> Evi
     first, second = mine.trace.state, theirs.trace.state
     if first is None or second is None:
         return NOTHING
-    expected = judge.run.expected_after(mine.index, judge.kind)
-    other_expected = other.run.expected_after(theirs.index, other.kind)
+    expected = judge.run.expected_after(mine.number, judge.kind)
+    other_expected = other.run.expected_after(theirs.number, other.kind)
     parts = []
     for name, error, value in (
         ("moving_mean", "mean_error", "mean"),

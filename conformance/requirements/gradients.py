@@ -106,8 +106,8 @@ def center_and_scale_off(case: Case, trace: Trace, judge: Judge) -> Evidence:
         parts += [judge.against_truth(view, quantity) for quantity in ("y", "dx")]
         step = view.trace.step
         if step is not None and step.dx is not None:
-            parts.append(require(spec.scale or step.dgamma is None, "a γ gradient without γ", "dgamma", view.index))
-            parts.append(require(spec.center or step.dbeta is None, "a β gradient without β", "dbeta", view.index))
+            parts.append(require(spec.scale or step.dgamma is None, "a γ gradient without γ", "dgamma", view.number))
+            parts.append(require(spec.center or step.dbeta is None, "a β gradient without β", "dbeta", view.number))
     return combine(parts)
 
 

@@ -8,7 +8,7 @@ from conformance.case import Case
 from conformance.evidence import Evidence, combine, require
 from conformance.judge import Judge, View
 from conformance.requirements._catalogue import requirement
-from conformance.requirements._pairs import same
+from conformance.requirements._pairs import columns, same
 from conformance.requirements.training import implied_scale
 
 IOFFE = "Ioffe & Szegedy 2015, Algorithm 2"
@@ -37,15 +37,15 @@ def _positions(judge: Judge, whole: View, part: View, first: int) -> "np.ndarray
     assert whole.call.x is not None
     assert part.call.x is not None
     extents = [whole.call.x.shape[a] for a in axes]
-    columns = np.arange(int(np.prod(extents))).reshape(extents)
-    return columns[first : first + part.call.x.shape[axes[0]]].reshape(-1)
+    numbers = np.arange(int(np.prod(extents))).reshape(extents)
+    return numbers[first : first + part.call.x.shape[axes[0]]].reshape(-1)
 
 
 def _parts_agree(judge: Judge, whole: View, parts: list[tuple[View, int]]) -> Evidence:
     evidence = []
     for part, first in parts:
-        columns = _positions(judge, whole, part, first)
-        evidence.append(same(judge, judge, whole, part, "y", lambda a, columns=columns: a[:, columns]))
+        match = columns(_positions(judge, whole, part, first))
+        evidence.append(same(judge, judge, whole, part, "y", match))
     return combine(evidence)
 
 
@@ -80,14 +80,14 @@ def inference_changes_no_state(case: Case, trace: Trace, judge: Judge) -> Eviden
         read = view.trace.state
         if read is None:
             continue
-        before = judge.run.before(view.index, judge.kind)
-        after = judge.run.after(view.index, judge.kind)
+        before = judge.run.before(view.number, judge.kind)
+        after = judge.run.after(view.number, judge.kind)
         if before.mean_error is not None or before.variance_error is not None:
             continue
         for name in ("gamma", "beta", "mean", "variance"):
             old, new = getattr(before, name), getattr(after, name)
             holds = (old is None and new is None) or np.array_equal(old, new, equal_nan=True)
-            parts.append(require(holds, f"inference changed the {_NAMES[name]}", name, view.index))
+            parts.append(require(holds, f"inference changed the {_NAMES[name]}", name, view.number))
     return combine(parts)
 
 
@@ -97,7 +97,7 @@ _NAMES = {"gamma": "gamma", "beta": "beta", "mean": "moving mean", "variance": "
 @requirement("BN-205", source=IOFFE + ", step 11", ops=INFER, conventions=("epsilon_floor",))
 def epsilon_in_inference(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """The inference output implies the given ε (or its declared floor), the same as in training."""
-    return combine([implied_scale(judge, view.index) for view in judge.steps("infer")])
+    return combine([implied_scale(judge, view.number) for view in judge.steps("infer")])
 
 
 @requirement("BN-206", source=IOFFE, derive=derive.unread, evidence=0.05)

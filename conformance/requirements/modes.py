@@ -69,12 +69,12 @@ def gamma_and_beta_are_kept(case: Case, trace: Trace, judge: Judge) -> Evidence:
         for view in judge.run.views:
             if view.call.layer != layer:
                 continue
-            expected = _expected_state(judge, expected, view.index)
+            expected = _expected_state(judge, expected, view.number)
             read = view.trace.state
             if read is not None and view.call.op in ("train", "infer"):
                 for name in ("gamma", "beta"):
                     got, value = getattr(read, name), getattr(expected, name)
-                    parts.append(_bits(name, got, value, f"was changed by {view.call.op}", view.index))
+                    parts.append(_bits(name, got, value, f"was changed by {view.call.op}", view.number))
     return combine(parts)
 
 
@@ -99,7 +99,7 @@ def _final(judge: Judge, other: Judge, name: str, first: State, second: State) -
     """A moving statistic at the end agrees with that of the run alone."""
     last = other.run.views[-1]
     statistic = name.removeprefix("moving_")
-    expected = other.run.after(last.index, other.kind, own=False)
+    expected = other.run.after(last.number, other.kind, own=False)
     bound = getattr(expected, statistic + "_error")
     got, alone = (np.asarray(getattr(s, name), np.float64).reshape(-1, 1) for s in (first, second))
     allowed = np.zeros_like(got) if bound is None else 2 * bound
@@ -118,10 +118,10 @@ def state_is_what_was_set(case: Case, trace: Trace, judge: Judge) -> Evidence:
     for view in judge.run.views:
         before, read = last.get(view.call.layer), view.trace.state
         if view.call.op == "set_state" and read is not None and before is not None:
-            expected = _expected_state(judge, before, view.index)
+            expected = _expected_state(judge, before, view.number)
             for name in NAMES:
                 got, value = getattr(read, name), getattr(expected, name)
-                parts.append(_bits(name, got, value, "is not what set_state was given, or left", view.index))
+                parts.append(_bits(name, got, value, "is not what set_state was given, or left", view.number))
         last[view.call.layer] = read
     return combine(parts)
 

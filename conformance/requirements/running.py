@@ -36,10 +36,10 @@ def _update(judge: Judge, view: View, statistic: Statistic) -> Evidence:
         return NOTHING
     name = "moving_" + statistic
     got = _column(getattr(read, name))
-    expected = judge.run.expected_after(view.index, judge.kind)
+    expected = judge.run.expected_after(view.number, judge.kind)
     bound = getattr(expected, statistic + "_error")
     batch, _ = _batch(judge, view, statistic)
-    old = getattr(judge.run.before(view.index, judge.kind), statistic)
+    old = getattr(judge.run.before(view.number, judge.kind), statistic)
     with np.errstate(all="ignore"):
         scale = np.abs(old - batch)
     return judge.compare(name, got, getattr(expected, statistic), bound, view, scale=np.where(np.isnan(scale), 0, scale))
@@ -62,7 +62,7 @@ def _sequence(judge: Judge, layer: int, statistic: Statistic) -> Evidence:
     views = [v for v in judge.run.views if v.call.layer == layer]
     if not views or not judge.run.trace.final:
         return NOTHING
-    expected: Belief = judge.run.after(views[-1].index, judge.kind, own=False)
+    expected: Belief = judge.run.after(views[-1].number, judge.kind, own=False)
     bound = getattr(expected, statistic + "_error")
     if bound is None:
         return NOTHING
@@ -88,13 +88,13 @@ def _multiplicity(judge: Judge, view: View) -> Evidence:
     read = view.trace.state
     if read is None or not view.call.update:
         return NOTHING
-    expected = judge.run.expected_after(view.index, judge.kind)
+    expected = judge.run.expected_after(view.number, judge.kind)
     parts = []
     statistics: tuple[Statistic, Statistic] = ("mean", "variance")
     for statistic in statistics:
         batch, _ = _batch(judge, view, statistic)
         bound = getattr(expected, statistic + "_error")
-        old, once = getattr(judge.run.before(view.index, judge.kind), statistic), getattr(expected, statistic)
+        old, once = getattr(judge.run.before(view.number, judge.kind), statistic), getattr(expected, statistic)
         with np.errstate(all="ignore"):
             twice = moving(once, batch, judge.spec.decay)
             told_apart = np.minimum(np.abs(once - old), np.abs(twice - once))
@@ -129,8 +129,8 @@ def _implied_decay(judge: Judge, view: View, statistic: Statistic) -> Evidence:
     if read is None or not view.call.update:
         return NOTHING
     batch, _ = _batch(judge, view, statistic)
-    expected = judge.run.expected_after(view.index, judge.kind)
-    old = getattr(judge.run.before(view.index, judge.kind), statistic)
+    expected = judge.run.expected_after(view.number, judge.kind)
+    old = getattr(judge.run.before(view.number, judge.kind), statistic)
     got, bound = _column(getattr(read, "moving_" + statistic)), getattr(expected, statistic + "_error")
     with np.errstate(all="ignore"):
         apart = old - batch
@@ -162,10 +162,10 @@ def updates_can_be_left_out(case: Case, trace: Trace, judge: Judge) -> Evidence:
     parts = []
     for other in judge.derived:
         for view in other.steps("train"):
-            before, read = other.run.before(view.index, other.kind), view.trace.state
+            before, read = other.run.before(view.number, other.kind), view.trace.state
             if read is None or before.mean_error is not None:
                 continue
             for name, old in (("moving_mean", before.mean), ("moving_variance", before.variance)):
                 holds = np.array_equal(_column(getattr(read, name)), old, equal_nan=True)
-                parts.append(require(holds, f"a step without update changed {name}", name, view.index))
+                parts.append(require(holds, f"a step without update changed {name}", name, view.number))
     return combine(parts)

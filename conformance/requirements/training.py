@@ -8,7 +8,7 @@ from conformance.case import Case
 from conformance.evidence import NOTHING, Evidence, combine
 from conformance.judge import Judge
 from conformance.requirements._catalogue import requirement
-from conformance.requirements._pairs import pairs, same
+from conformance.requirements._pairs import columns, pairs, same
 
 IOFFE = "Ioffe & Szegedy 2015, Algorithm 1"
 TRAIN = ("train",)
@@ -75,9 +75,9 @@ def order_of_positions(case: Case, trace: Trace, judge: Judge) -> Evidence:
     parts = []
     for other in judge.derived:
         for mine, theirs in pairs(judge, other, "train"):
-            order = derive.permutation(judge.truth(mine).count, mine.index)
+            order = derive.permutation(judge.truth(mine).count, mine.number)
             for quantity in ("y", "dx"):
-                parts.append(same(judge, other, mine, theirs, quantity, lambda a, order=order: a[:, order]))
+                parts.append(same(judge, other, mine, theirs, quantity, columns(order)))
             for quantity in ("dgamma", "dbeta"):
                 parts.append(same(judge, other, mine, theirs, quantity))
     return combine(parts)
@@ -132,7 +132,7 @@ def moving_statistics_do_not_matter(case: Case, trace: Trace, judge: Judge) -> E
 @requirement("BN-109", source=IOFFE + ", step 3", ops=TRAIN, conventions=("epsilon_floor",))
 def epsilon_in_training(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """The output implies the given ε (or its declared floor): 1/√(σ² + ε) is what y − β is multiplied by."""
-    return combine([implied_scale(judge, view.index) for view in judge.steps("train")])
+    return combine([implied_scale(judge, view.number) for view in judge.steps("train")])
 
 
 def implied_scale(judge: Judge, index: int) -> Evidence:
