@@ -185,7 +185,7 @@ class UpdateFromRetainedInput(NumpyLayer):
         super().set_state(state)
 
 
-@fault("7", "BN-702", "BN-403")
+@fault("7", "BN-403", "BN-702")
 class WorkspaceNotZeroed(NumpyLayer):
     """Adds dbeta up in a workspace from a pool, which is zero only when it is new."""
 

@@ -244,7 +244,7 @@ class MovingVarianceRaised(NumpyLayer):
             self.moving_variance = np.maximum(self.moving_variance, np.float32(1e-3))
 
 
-@fault("3", "BN-301", "BN-302")
+@fault("3", "BN-301", "BN-303")
 class MovingFromFirstSample(RowLayer):
     """Updates the moving mean with the mean of the first sample."""
 

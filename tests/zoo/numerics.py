@@ -190,7 +190,7 @@ class NormalizedSavedInHalf(NumpyLayer):
         return self.scale() * r * (dy - dbeta / m - h * (dgamma / m)), dgamma, dbeta
 
 
-@fault("4", "BN-404", "BN-205")
+@fault("4", "BN-404")
 class InferenceGradientRoot(NumpyLayer):
     """Uses the 12-bit estimate of 1 / sqrt in the gradients of inference."""
 

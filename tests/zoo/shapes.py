@@ -223,7 +223,7 @@ class MovingOfFirstEightChannels(NumpyLayer):
         return new
 
 
-@fault("4", "BN-402", "BN-403")
+@fault("4", "BN-402")
 class GradientsOfWholeVectors(NumpyLayer):
     """Gives zero for the dgamma of the C % 4 channels after the last whole vector, if there is one."""
 

@@ -63,7 +63,7 @@ class SetZerosIgnored(NumpyLayer):
         super().set_state(State(**{k: v for k, v in given.items() if v is not None and np.any(v)}))
 
 
-@fault("7", "BN-706", "BN-206")
+@fault("7", "BN-206", "BN-706")
 class SetTakesEffectLate(NumpyLayer):
     """Lets set_state take effect after the next step: the assignment is queued behind it."""
 
@@ -202,7 +202,7 @@ class BuildIgnoresMean(NumpyLayer):
             self.moving_mean = np.zeros_like(self.moving_mean)
 
 
-@fault("7", "BN-706", "BN-201")
+@fault("7", "BN-201", "BN-706")
 class GammaOfInferenceFrozen(NumpyLayer):
     """Uses the gamma that the layer was built with in inference, also after another was set."""
 

@@ -160,7 +160,7 @@ class UpdateSkippedAfterInference(NumpyLayer):
         return super().infer(x, dy)
 
 
-@fault("3", "BN-303", "BN-301")
+@fault("3", "BN-301", "BN-303")
 class UpdateOverwritesSetState(NumpyLayer):
     """Updates a shadow copy of the moving statistics that set_state does not reach."""
 
