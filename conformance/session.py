@@ -1,5 +1,6 @@
 """A live implementation: in a host process of its own, which may crash or hang, or in this process for a debugger."""
 
+import contextlib
 import io
 import sys
 import time
@@ -137,13 +138,17 @@ class HostSession(Session):
     def _load(self, process: HostProcess) -> None:
         answer, why = None, ""
         try:
-            process.send("load", (self._target, self._path, self._limit), self._timeouts.load)
+            # What a host wrote before it went is still there to be read.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                process.send("load", (self._target, self._path, self._limit), self._timeouts.load)
             answer = process.receive(self._timeouts.load)
         except TimeLimitError:
             process.show_stack()
             why = f"importing it took more than {self._timeouts.load:g} s"
-        except (WireError, OSError) as error:
-            why = f"while being imported it wrote {error}" if isinstance(error, WireError) else ""
+        except TruncatedError:
+            why = ""
+        except WireError as error:
+            why = f"while being imported it wrote {error}"
         if answer is not None and answer[0] == "loaded":
             self.description, self.details, self.import_seconds = answer[1]
             return
