@@ -114,10 +114,11 @@ def test_closing_ends_the_host() -> None:
     session.close()
     session.close()
     assert gone(pid)
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 10
     while len(os.listdir("/proc/self/fd")) > before and time.monotonic() < deadline:  # noqa: PTH208
         time.sleep(0.01)
-    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    # Fewer is fine: the reader of an earlier host's standard error may have ended meanwhile.
+    assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208
 
 
 PARENT = """
