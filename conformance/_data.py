@@ -70,7 +70,7 @@ class Given(msgspec.Struct, frozen=True, tag="given"):
         """Hold a copy of an array."""
         array = np.asarray(array)
         name = "bfloat16" if array.dtype == ml_dtypes.bfloat16 else array.dtype.name
-        return cls(name, array.shape, np.ascontiguousarray(array).tobytes())
+        return cls(name, array.shape, array.astype(element_type(name), copy=False).tobytes())
 
     @property
     def array(self) -> Array:
@@ -78,15 +78,23 @@ class Given(msgspec.Struct, frozen=True, tag="given"):
         return np.frombuffer(self.data, dtype=element_type(self.dtype)).reshape(self.shape)
 
     def __repr__(self) -> str:
-        """Print nested lists of the shortest numbers that round to the values."""
-        if 0 in self.shape:
-            return f"Given({self.dtype!r}, {self.shape!r}, b'')"
+        """Print nested lists of the shortest numbers that round to the values, or the bytes where numbers lose bits."""
+        if 0 in self.shape or not _usual_nans(self.array):
+            return f"Given({self.dtype!r}, {self.shape!r}, {self.data!r})"
         return f"given({_nested(self.array)}, {self.dtype!r})"
+
+
+def _usual_nans(a: Array) -> bool:
+    """Whether every NaN has the bits of ``float("nan")``; arithmetic on x86 also gives others."""
+    with np.errstate(invalid="ignore"):
+        found = a[np.isnan(a)]
+    return found.tobytes() == np.full(found.shape, np.nan, a.dtype).tobytes()
 
 
 def _nested(a: Array) -> str:
     if a.ndim == 0:
-        text = str(a[()])
+        # bfloat16 prints its negative zero as an integer, which has no sign.
+        text = str(a[()]) if a[()] else repr(float(a[()]))
         return text if text.lstrip("-")[0].isdigit() else f"float({text!r})"
     return "[" + ", ".join(_nested(part) for part in a) + "]"
 
@@ -163,6 +171,8 @@ def expand_input(recipe: Drawn | Given, spec: Spec) -> Array:
     """The input array of a recipe."""
     if isinstance(recipe, Given):
         return recipe.array
+    if not recipe.channels:
+        raise ValueError("an input without a recipe for its channels")
     c = int(np.prod(spec.parameter_shape, dtype=np.int64))
     m = int(np.prod(recipe.sizes, dtype=np.int64))
     rng = np.random.default_rng([recipe.seed, m])

@@ -14,6 +14,7 @@ import numpy as np
 
 from adapters.interface import Array, Execution, Spec, State
 from adapters.program import Call, Program
+from conformance._consistency import check_program, check_spec
 from conformance._data import (
     Channel,
     Drawn,
@@ -26,6 +27,7 @@ from conformance._data import (
 )
 
 __all__ = [
+    "ApplyUpdates",
     "Case",
     "CaseError",
     "Channel",
@@ -165,8 +167,8 @@ def _array(a: Array | None) -> Array:
 
 
 def _hold(state: State) -> Start:
-    held = [None if a is None else Given.of(a) for a in state[:4]]
-    return Start(*held)
+    gamma, beta, mean, variance = (None if a is None else Given.of(a) for a in state[:4])
+    return Start(gamma, beta, mean, variance)
 
 
 def _parameter(kind: str, rng: np.random.Generator, c: int, plain: float) -> Array:
@@ -182,7 +184,7 @@ def _parameter(kind: str, rng: np.random.Generator, c: int, plain: float) -> Arr
     return values
 
 
-def _near(first: Drawn | Given | None, spec: Spec, c: int) -> tuple[Array, Array]:
+def _near(first: Drawn | Given | None, c: int) -> tuple[Array, Array]:
     """About the mean and variance of the first input's channels, from its recipe."""
     if not isinstance(first, Drawn):
         return np.zeros(c), np.ones(c)
@@ -200,7 +202,7 @@ def _drawn_parameters(start: Start, spec: Spec, first: Drawn | Given | None) -> 
     gamma: Parameter = _parameter(start.gamma, rng, c, 1.0) if isinstance(start.gamma, str) else start.gamma
     beta: Parameter = _parameter(start.beta, rng, c, 0.0) if isinstance(start.beta, str) else start.beta
     jitter = rng.standard_normal((2, c))
-    near_mean, near_variance = _near(first, spec, c)
+    near_mean, near_variance = _near(first, c)
     means = {"plain": np.zeros(c), "random": jitter[0], "near": near_mean * (1 + 0.1 * jitter[0])}
     variances = {"plain": np.ones(c), "random": np.exp(jitter[1]), "near": near_variance * np.exp(0.3 * jitter[1])}
     mean, variance = start.moving_mean, start.moving_variance
@@ -263,10 +265,11 @@ def load(path: Path) -> tuple[Case, str, str]:
         file = msgspec.json.decode(path.read_bytes(), type=_File)
     except OSError as error:
         raise CaseError(f"cannot read case file {path}: {error.strerror}") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise CaseError(f"{path} is no case file of this suite, or a damaged one: {error}") from error
     try:
-        file.case.expanded  # noqa: B018 - expanding is what shows whether shapes and bytes fit together
-    except (ValueError, AssertionError, TypeError, IndexError, KeyError) as error:
+        check_spec(file.case.spec)
+        check_program(file.case.expanded)
+    except (ValueError, AssertionError, TypeError, IndexError, KeyError, OverflowError, MemoryError) as error:
         raise CaseError(f"{path} holds a case that does not fit together: {error}") from error
     return file.case, file.requirement, file.implementation
