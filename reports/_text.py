@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
+from reports._format import visible
 from reports._grid import Grid
 from reports.records import Header, Implementation, Outcome, RequirementInfo, Result
 from reports.verdict import EXIT_1
@@ -86,6 +87,7 @@ def rerun(header: Header, requirement: str, by: Implementation) -> str:
 
 def highlighted(code: str) -> Markup:
     """Colour the comments, strings and keywords of Python code; everything is escaped."""
+    code = visible(code)
     parts, end = [], 0
     for match in _TOKEN.finditer(code):
         parts += [

@@ -1,0 +1,302 @@
+"""Tests of the HTML report in Chromium: scripts, network, accessibility, keyboard, narrow screens, no scripts."""
+
+import csv
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from reports._grid import complete_grid
+from reports._text import WITH_ARTICLE, places
+from reports.html import render
+from reports.records import Results
+from tests.sample_results import hostile, sample
+
+playwright = pytest.importorskip("playwright.sync_api", reason="no run: Playwright is not installed")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no run: axe-core is not installed")
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+SWITCHED_OFF = ("gpu", "quic", "background-networking", "component-update", "sync")
+ARGUMENTS = ["--headless", "--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in SWITCHED_OFF)]
+WIDTHS = (1440, 390)
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no run: no Chromium (apt-get install chromium)")
+
+Page = Any
+Open = Callable[..., Page]
+
+
+class Observed:
+    """What a page did that it must not do."""
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Start Chromium once."""
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def results() -> Results:
+    """Return sample results."""
+    return sample()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory, results: Results) -> dict[str, Path]:
+    """Write the pages of the sample, of hostile strings in every field, of one implementation and of a bare header."""
+    folder = tmp_path_factory.mktemp("report")
+    found = {}
+    one = msgspec.structs.replace(results.header, implementations=results.header.implementations[2:3])
+    fused = [result for result in results.results if result.implementation == one.implementations[0].name]
+    nothing = msgspec.structs.replace(results.header, implementations=[], requirements=[])
+    contents = {
+        "sample": results,
+        "hostile": hostile(results),
+        "single": msgspec.structs.replace(results, header=one, results=fused, agreements=[]),
+        "empty": Results(header=nothing, results=[], agreements=[], footer=None),
+    }
+    for name, content in contents.items():
+        found[name] = folder / f"{name}.html"
+        found[name].write_text(render(content), encoding="utf-8")
+    return found
+
+
+@pytest.fixture
+def observed() -> Observed:
+    """Return what the pages of this test did wrong; it must stay empty."""
+    return Observed()
+
+
+@pytest.fixture
+def open_page(browser: Any, files: dict[str, Path], observed: Observed) -> Iterator[Open]:
+    """Return a function that opens a page; afterwards there must have been no error and no request."""
+    contexts = []
+
+    def opened(name: str = "sample", width: int = 1440, fragment: str = "", **options: Any) -> Page:
+        context = browser.new_context(viewport={"width": width, "height": 900}, reduced_motion="reduce", **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: observed.errors.append(str(error)))
+        page.on("dialog", lambda dialog: observed.errors.append(f"dialog: {dialog.message}"))
+        page.on("console", lambda message: observed.errors.append(message.text))
+        page.on("request", lambda request: observed.requests.append(request.url))
+        page.goto(files[name].as_uri() + fragment)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert observed.errors == []
+    assert {url.split("#")[0] for url in observed.requests} <= {path.as_uri() for path in files.values()}
+
+
+def article_anchors(results: Results) -> set[str]:
+    """Return the fragments of all results that have an article of their own."""
+    grid = complete_grid(results)
+    where = places(grid)
+    return {where.target(result) for result in grid.all() if result.outcome in WITH_ARTICLE}
+
+
+def open_everything(page: Page) -> None:
+    """Open all details."""
+    page.evaluate("() => { for (const d of document.querySelectorAll('details')) d.open = true; }")
+
+
+def violations(page: Page) -> list[tuple[str, list[str]]]:
+    """Return the accessibility rules that axe-core finds violated, with the start of the elements concerned."""
+    found = axe.Axe().run(page).response["violations"]
+    return [(rule["id"], [node["html"][:120] for node in rule["nodes"][:3]]) for rule in found]
+
+
+@pytest.mark.parametrize("name", ["sample", "hostile"])
+def test_page_runs_without_errors_or_network(open_page: Open, name: str) -> None:
+    """Opening, filtering, inspecting and opening all details makes no error, no dialog and no request."""
+    page = open_page(name)
+    page.locator(".legend button").first.click()
+    page.locator("a.c.fail").first.click()
+    open_everything(page)
+    page.wait_for_timeout(200)
+    assert page.locator("#inspector").is_visible()
+
+
+@pytest.mark.parametrize("name", ["single", "empty"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_small_pages_work(open_page: Open, name: str, width: int) -> None:
+    """Without a matrix, or without anything, the page runs, has no accessibility violation and does not overflow."""
+    page = open_page(name, width=width)
+    if name == "single":
+        page.locator(".legend button", has_text="fail").first.click()
+        assert page.locator("tr.r:not(.away)").count() == 4
+    assert violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_page_has_no_accessibility_violation(open_page: Open, width: int, scheme: str) -> None:
+    """Axe finds nothing with everything open and the inspector shown, in light and dark, wide and narrow."""
+    page = open_page(width=width, color_scheme=scheme)
+    open_everything(page)
+    # The lists of all implementations are built alike; axe takes its time for each.
+    page.evaluate("() => { for (const d of [...document.querySelectorAll('.listing')].slice(0, 4)) d.open = false; }")
+    page.locator("a.c.error").first.click()
+    assert violations(page) == []
+
+
+@pytest.mark.parametrize("name", ["sample", "hostile"])
+@pytest.mark.parametrize("width", [*WIDTHS, 820, 1080, 2560])
+def test_page_does_not_scroll_sideways(open_page: Open, name: str, width: int) -> None:
+    """Wide tables scroll within themselves; the page never does, whatever the names in it."""
+    page = open_page(name, width=width)
+    open_everything(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_page_is_complete_without_scripts(open_page: Open, results: Results, width: int) -> None:
+    """With scripts off there is no dead control, all failures are readable, and cells lead to their articles."""
+    page = open_page(width=width, java_script_enabled=False)
+    assert page.locator("button:visible, input:visible").count() == 0
+    assert page.locator(".legend li:visible").count() == 11
+    assert page.locator("table.mx a.c:visible").count() == 35 * 5
+    assert {a.get_attribute("id") for a in page.locator("article[id], details.more[id]").all()} == article_anchors(
+        results
+    )
+    cell = page.locator("table.mx a.c.crash").first
+    cell.click()
+    assert page.url.endswith(cell.get_attribute("href"))
+    assert page.locator(f"[id='{cell.get_attribute('href')[1:]}']").is_visible()
+
+
+def test_keyboard_reaches_every_failure(open_page: Open, results: Results) -> None:
+    """Tab alone passes through every failing article or the summary that opens it."""
+    page = open_page()
+    reached: list[str] = []
+    here = "document.activeElement.closest('details.more[id], article[id], body').id"
+    while page.keyboard.press("Tab") or page.evaluate("document.activeElement !== document.body"):
+        reached.append(page.evaluate(here))
+        assert len(reached) < 500
+    assert set(reached) >= article_anchors(results)
+
+
+def test_arrow_keys_move_in_the_matrix(open_page: Open) -> None:
+    """The matrix is one tab stop; arrows, Home and End move within it, and stop at its edges."""
+    page = open_page()
+    assert page.locator("table.mx a.c[tabindex='0']").count() == 1
+    page.locator("table.mx a.c").first.focus()
+    walk = {"ArrowUp": "0", "ArrowRight": "1", "ArrowDown": "6", "ArrowLeft": "5", "End": "9", "Home": "5"}
+    for key, cell in walk.items():
+        page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.dataset.c") == cell
+
+
+def test_inspector_opens_and_returns_the_focus(open_page: Open) -> None:
+    """Enter on a cell opens the inspector and moves the focus into it; Escape closes it and moves back."""
+    page = open_page()
+    page.locator("a.c.fail").first.focus()
+    cell = page.evaluate("document.activeElement.dataset.c")
+    page.keyboard.press("Enter")
+    inspector = page.locator("#inspector")
+    assert inspector.is_visible()
+    assert page.evaluate("document.activeElement.closest('#inspector') !== null")
+    assert "tf_graph.fused" in inspector.inner_text()
+    assert page.locator("a.c[aria-expanded='true']").count() == 1
+    page.keyboard.press("Escape")
+    assert not inspector.is_visible()
+    assert page.evaluate("document.activeElement.dataset.c") == cell
+    assert page.locator("a.c[aria-expanded='true']").count() == 0
+
+
+def test_inspector_leads_to_the_counterexample(open_page: Open) -> None:
+    """Its link opens the details that hold the failure and shows it."""
+    page = open_page()
+    cell = page.locator("a.c[href='#BN-304-tf_graph.fused']")
+    cell.click()
+    page.locator("#inspector .go a").click()
+    page.wait_for_timeout(100)
+    target = page.locator("[id='BN-304-tf_graph.fused']")
+    assert target.get_attribute("open") is not None
+    assert target.bounding_box()["y"] < 900
+
+
+def test_a_link_to_a_row_opens_its_list(open_page: Open) -> None:
+    """A page opened at a row's fragment shows that row, although its list is closed at first."""
+    page = open_page(fragment="#row:BN-101-keras")
+    row = page.locator("[id='row:BN-101-keras']")
+    assert row.is_visible()
+    assert 0 <= row.bounding_box()["y"] < 900
+
+
+def test_outcome_filter(open_page: Open) -> None:
+    """An outcome of the tally dims all other cells; pressing it again ends that."""
+    page = open_page()
+    button = page.locator(".legend button", has_text="deviate")
+    button.click()
+    assert button.get_attribute("aria-pressed") == "true"
+    assert page.locator("table.mx.dim a.c.keep").count() == 3
+    button.click()
+    assert page.locator("table.mx.dim").count() == 0
+
+
+def test_find_and_numbers(open_page: Open) -> None:
+    """Typing keeps the matching requirements; "Numbers" prints every passing ratio."""
+    page = open_page()
+    page.locator(".find").fill("bn-30")
+    assert page.locator("table.mx tr.r:visible").count() == 6
+    page.locator(".find").fill("moving mean")
+    assert page.locator("table.mx tr.r:visible").count() == 2
+    page.locator(".seg button", has_text="Numbers").click()
+    assert page.locator("table.mx a.c.pass i:visible").count() == 9
+
+
+def test_theme_and_copy_buttons(open_page: Open) -> None:
+    """The theme cycles through system, light and dark; copying says that it was done."""
+    page = open_page()
+    background = "getComputedStyle(document.body).backgroundColor"
+    page.locator(".theme").click()
+    light = page.evaluate(background)
+    page.locator(".theme").click()
+    assert page.locator(".theme").inner_text() == "Theme: dark"
+    assert page.evaluate(background) != light
+    copy = page.locator(".copy:visible").first
+    copy.click()
+    playwright.expect(copy).to_have_text("Copied")
+
+
+@pytest.mark.parametrize("name", ["sample", "hostile"])
+def test_csv_holds_every_cell(open_page: Open, name: str, tmp_path: Path) -> None:
+    """The download is a proper CSV file of all cells, whatever the names in it."""
+    page = open_page(name)
+    with page.expect_download() as download:
+        page.locator(".csv").click()
+    download.value.save_as(tmp_path / "results.csv")
+    with (tmp_path / "results.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 35 * 5
+    assert {row["outcome"] for row in rows} >= {"pass", "fail", "stale known failure"}
+    assert all(None not in row for row in rows)
+
+
+def test_page_prints(open_page: Open) -> None:
+    """Printing opens everything for the paper and closes it again."""
+    page = open_page()
+    closed = page.locator("details:not([open])").count()
+    assert page.pdf()[:5] == b"%PDF-"
+    assert page.locator("details:not([open])").count() == closed
+
+
+def test_page_is_ready_soon(open_page: Open) -> None:
+    """A report of 175 cells is interactive within two seconds, on a busy machine too; usually within 0.4 s."""
+    page = open_page()
+    assert page.evaluate("performance.getEntriesByType('navigation')[0].domComplete") < 2000
