@@ -18,7 +18,7 @@ from adapters.interface import (
     Unsupported,
 )
 from adapters.loader import AdapterError, describe, described, last_lines, load
-from adapters.observer import Argument, Given, StateArgument, Watch, difference
+from adapters.observer import Argument, Given, StateArgument, Watch, difference, spoil
 from adapters.program import OPERATIONS, Call, Failure, Observation, Program, StepTrace
 from adapters.wire import Built, End
 
@@ -247,6 +247,8 @@ class _Execution:
                 value, given = run.call(index)
                 self.reuse(given, kind)
                 found.extend(self.differences(run, kind, value, expected))
+                if kind == "retained" and isinstance(value, Step):
+                    spoil_results(value)
                 yield None
             if not (self.program.read == "every" and len(self.program.states) == 1):
                 for number, state in enumerate(final):
@@ -271,6 +273,13 @@ class _Execution:
             state = value if isinstance(value, State) else run.state(call.layer)
             found.extend(_state_differences(kind, state, expected.state, where.replace("in", "after", 1)))
         return found
+
+
+def spoil_results(step: Step) -> None:
+    """Overwrite what a call returned: it is the caller's own."""
+    for array in step:
+        if array is not None and array.flags.writeable:
+            spoil(array)
 
 
 def _difference(kind: str, name: str, found: Any, expected: Any, where: str) -> List[Observation]:

@@ -47,17 +47,21 @@ class Given(NamedTuple):
 
     def spoil(self) -> None:
         """Overwrite it with other finite values, as a caller may who reuses its arrays."""
-        array = arrange(self.buffer, self.argument.layout._replace(writeable=True))
-        kind = array.dtype.kind
-        if kind == "f":
-            with np.errstate(all="ignore"):
-                other = 7 - 3 * array
-            other[~np.isfinite(other) | (other == array)] = 3
-            array[...] = other
-        elif kind in "iu":
-            array[...] = array ^ array.dtype.type(64)
-        elif kind == "b":
-            array[...] = ~array
+        spoil(arrange(self.buffer, self.argument.layout._replace(writeable=True)))
+
+
+def spoil(array: Array) -> None:
+    """Overwrite an array with other finite values."""
+    kind = array.dtype.kind
+    if kind == "f":
+        with np.errstate(all="ignore"):
+            other = np.asarray(7 - 3 * array)
+        other[~np.isfinite(other) | (other == array)] = 3
+        array[...] = other
+    elif kind in "iu":
+        array[...] = array ^ array.dtype.type(64)
+    elif kind == "b":
+        array[...] = ~array
 
 
 class StateArgument:

@@ -24,7 +24,8 @@ class Program(NamedTuple):
 
     ``read="every"`` reads the layers' states after building and a layer's state after each call on it;
     ``read="end"`` reads all states only once, after the last call, so that reading cannot heal a stale layer.
-    ``repeat`` runs the program twice more: once as it is and once changing each argument right after its call.
+    ``repeat`` runs the program twice more: once as it is and once changing each argument and result right after
+    its call.
     """
 
     spec: Spec
@@ -39,8 +40,8 @@ class Observation(NamedTuple):
 
     ``kind``: "mutated" (a call changed one of its arguments, or one of an earlier call), "aliased" (a returned array
     shares memory with an argument, another returned array or the layer), "overwritten" (an array returned earlier has
-    changed), "nondeterministic" (the program run again gives other bits), "retained" (changing an argument after its
-    call changed a later result). ``what`` names the array, ``detail`` says the rest in words.
+    changed), "nondeterministic" (the program run again gives other bits), "retained" (changing an argument or a result
+    after its call changed a later result). ``what`` names the array, ``detail`` says the rest in words.
     """
 
     kind: str
@@ -65,7 +66,7 @@ class Failure(NamedTuple):
 class StepTrace(NamedTuple):
     """One call's result: index in the program, the step (for "train" and "infer") and the state read after it."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # nobody looks for a value in a trace
     step: Optional[Step] = None
     state: Optional[State] = None
     observations: Tuple[Observation, ...] = ()

@@ -53,12 +53,12 @@ def _changed(case: Case, a: Array, change: Change, index: int, shape: tuple[int,
         return Given.of(from_channels(change(rows, index), case.spec, shape).astype(a.dtype))
 
 
-def without_gradients(case: Case) -> Case:
-    """The case with forward passes only."""
-    program = [
-        msgspec.structs.replace(step, dy=None) if isinstance(step, Train | Infer) else step for step in case.held.program
-    ]
-    return _rebuilt(case, program)
+def without_gradients(case: Case, *ops: str) -> Case:
+    """The case with forward passes only, in steps of these operations (by default in all)."""
+    forward = {"train": Train, "infer": Infer}
+    kinds = tuple(forward[op] for op in ops or forward)
+    program = [msgspec.structs.replace(s, dy=None) if isinstance(s, kinds) else s for s in case.held.program]
+    return msgspec.structs.replace(case.held, program=tuple(program))
 
 
 def training_only(case: Case) -> Case:
@@ -245,7 +245,7 @@ def forward_only(case: Case) -> tuple[Case, ...]:
     """The case with forward passes only, where it has any gradients."""
     if not any(isinstance(step, Train | Infer) and step.dy is not None for step in case.program):
         return ()
-    return (without_gradients(case),)
+    return (msgspec.structs.replace(without_gradients(case), repeat=False),)
 
 
 def single_layer(case: Case) -> tuple[Case, ...]:

@@ -97,7 +97,7 @@ def compare(
     """Compare channel-major matrices of (C, n) within bounds of that shape.
 
     ``scale`` (C, 1) is the size that a bound must stay below to be evidence; without it the root mean square of
-    ``expected``. ``spec`` and ``shape`` give the index of the worst element in the caller's array. Infinite bounds
+    ``expected``. ``spec`` and ``shape`` give the index of the worst element in the caller's array. Infinite and NaN bounds
     check nothing; a non-finite result within a finite bound has an infinite ratio.
     """
     if got.size == 0:
@@ -107,9 +107,14 @@ def compare(
         # An infinite bound makes a ratio of zero, unless the error is not finite either.
         ratio = error / bound
         widest = np.max(bound, axis=1, keepdims=True)
-        unbounded = int(np.count_nonzero(np.isinf(bound))) if np.isinf(widest).any() else 0
+        unbounded = 0
+        if not np.isfinite(widest).all():
+            # NaN comes of infinite bounds times zero, in bounds that are made of others.
+            open_ = ~np.isfinite(bound)
+            unbounded = int(np.count_nonzero(open_))
+            ratio = np.where(open_, 0.0, ratio)
         if not np.isfinite(ratio.max()):
-            ratio = np.where(np.isinf(bound) | (error == 0), 0.0, np.where(np.isnan(ratio), np.inf, ratio))
+            ratio = np.where(error == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
         if scale is None:
             scale = np.sqrt(np.mean(np.square(expected), axis=1, keepdims=True))
         informative = int(np.count_nonzero(widest < scale))

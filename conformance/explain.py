@@ -15,7 +15,7 @@ from conformance.pool import Pool, Pooled
 from conformance.requirements import Requirement
 from conformance.session import Session, SessionError
 from conformance.strategies import FAMILIES, cases
-from conformance.survey import examine, execute, relevant_failure
+from conformance.survey import asked, examine, execute, has_capability, refusal, relevant_failure
 
 #: Restarts of a dying host that one shrinking may cost.
 RESTARTS = 10
@@ -50,6 +50,10 @@ class _OneExample(ExampleDatabase):
 
 def judge_case(requirement: Requirement, case: Case, session: Session) -> Smallest | None:
     """Run a case and the ones derived from it; None where the requirement holds or says nothing."""
+    capabilities = session.description.capabilities
+    if refusal(case.spec, capabilities) or not has_capability(requirement, capabilities):
+        return None
+    case = asked(case, capabilities)
     run = execute(case, session)
     others = tuple(execute(other, session) for other in requirement.derive(case)) if requirement.derive else ()
     if all(other.trace.failure is None for other in others):

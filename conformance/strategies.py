@@ -8,7 +8,7 @@ noise. Specs come from a pool, since a new graph costs a hundred times as much a
 import itertools
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 from hypothesis import strategies as st
@@ -29,14 +29,34 @@ from conformance.case import (
 
 EPSILONS = (1e-3, 1e-5, 1.0, 2.0**-10, 1e-8, 0.1, 1e-12)
 DECAYS = (0.5, 0.9, 0.99, 0.0, 1.0, 0.875, 1 - 2.0**-7, 0.999)
-CHANNELS = (3, 1, 2, 4, 16, 5, 7, 8, 17, 6)
+CHANNELS = (3, 1, 2, 4, 16, 5, 7, 8, 17, 6, 12, 9)
 BATCHES = (2, 3, 4, 5, 1, 6, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 127, 128, 129, 200, 255, 256)
 SMALL_BATCHES = (2, 3, 1, 4, 5, 7, 8, 11, 16)
-EXTENTS = (2, 1, 3, 4, 5, 7)
+SPATIAL = (2, 1, 3, 4, 5, 7)
+#: Positions up to which all extents are made equal to the number of channels, rather than one of them.
+CUBE = 700
+#: Sets of several channel axes, with their rank, for those who declare them.
+SEVERAL = ((3, (1, 2)), (4, (-1, 1)), (5, (3, -4, 2)))
 #: Positions per channel that a case stays under, except for the rare large ones.
 LARGEST = 400
 ADVERSARIAL_PATTERNS = ("normal", "constant", "outlier", "ulp", "heavy", "lognormal", "clusters", "alternating")
-MILD_PATTERNS = ("exact", "normal", "uniform", "alternating", "clusters", "lognormal")
+MILD_PATTERNS = ("exact", "normal", "uniform", "alternating", "normal", "clusters", "lognormal", "constant")
+
+
+#: How the extents of the reduced axes come about: drawn freely, equal to the number of channels, or all one (m = 1).
+Extents = Literal["free", "as channels", "one"]
+
+
+class Stratum(NamedTuple):
+    """What is spread evenly over a pool, since Hypothesis's own draws come in clumps."""
+
+    spec: Spec
+    adversarial: bool = False
+    extents: Extents = "free"
+
+
+ADVERSARIAL = (False, True)
+EXTENTS: tuple[Extents, ...] = ("free", "as channels", "one")
 
 
 class Family(NamedTuple):
@@ -44,24 +64,46 @@ class Family(NamedTuple):
 
     number: int
     title: str
-    first: Literal["train", "infer", "any"]
     longest: int
     #: One step in so many comes without gradients; 1 means none has any.
     without_gradients: int
-    modes: tuple[Literal["train", "infer"], ...]
-    sets_state: bool = False
+    #: Operations that are drawn freely; the first step is of ``first``.
+    ops: tuple[str, ...]
+    first: tuple[str, ...] = ("train",)
+    #: Programs that are drawn as often as free ones: what goes wrong between steps needs them in a certain order.
+    #: "1" after an operation is the second layer.
+    programs: tuple[tuple[str, ...], ...] = ()
     layers: int = 1
     repeats: bool = False
 
 
+STALE = (
+    ("train", "infer"),
+    ("infer", "train", "infer"),
+    ("infer", "set_state", "infer"),
+    ("train", "set_state", "infer"),
+    ("infer", "infer", "train", "train", "infer"),
+)
+SET = (
+    ("train", "set_state", "train"),
+    ("train", "set_state", "infer", "train", "infer"),
+    ("set_state", "get_state", "train", "get_state"),
+)
+TWO_LAYERS = (
+    ("train", "train1", "infer", "infer1"),
+    ("infer", "set_state1", "train1", "infer", "train"),
+    ("train", "infer1", "train", "infer1", "get_state"),
+)
+FREE = ("train", "infer", "train", "infer", "set_state", "get_state")
+
 FAMILIES = {
     family.number: family
     for family in (
-        Family(1, "Normalization in training", "train", 3, 2, ("train", "train", "infer")),
-        Family(2, "Inference", "any", 4, 2, ("infer", "train"), sets_state=True),
-        Family(3, "Running statistics", "train", 6, 2, ("train", "train", "infer")),
-        Family(4, "Gradients", "any", 3, 6, ("train", "train", "infer")),
-        Family(7, "State and modes", "any", 6, 2, ("train", "infer"), sets_state=True, layers=2, repeats=True),
+        Family(1, "Normalization in training", 3, 2, ("train", "train", "infer")),
+        Family(2, "Inference", 4, 2, ("infer", "train", "infer", "set_state", "get_state"), ("infer", "train"), STALE),
+        Family(3, "Running statistics", 6, 2, ("train", "train", "infer"), programs=SET[:2]),
+        Family(4, "Gradients", 3, 6, ("train", "train", "infer"), ("train", "infer")),
+        Family(7, "State and modes", 6, 2, FREE, FREE, STALE + SET + TWO_LAYERS, layers=2, repeats=True),
     )
 }
 
@@ -73,18 +115,25 @@ def spec_pool(family: int, seed: int, size: int = 24, ranks: Iterable[int] = (2,
     """
     rng = random.Random(f"{seed}/{family}")
     places = [(rank, axis) for rank in ranks for axis in {-1, 1, 0, rank - 2, -rank, 1 - rank} if axis < rank]
+    several = [(rank, axis) for rank, axis in SEVERAL if rank in ranks]
     rng.shuffle(places)
-    columns = [_endless(rng, values) for values in (CHANNELS, EPSILONS, DECAYS, (True, True, False), (True, False, True))]
+    # A third of the places comes twice, with other parameters: what an implementation keeps by shape must not mix them.
+    places = [*[(rank, (axis,)) for rank, axis in places[: 2 * size // 3 - 2]], *several[:2]]
+    rng.shuffle(places)
+    columns = [
+        _endless(rng, values) for values in (CHANNELS, EPSILONS, DECAYS, (True, True, False), (True, False, True))
+    ]
     specs = []
     for rank, axis in itertools.islice(itertools.cycle(places), size):
         channels, epsilon, decay, center, scale = (next(column) for column in columns)
         shape: list[int | None] = [None] * rank
-        shape[axis] = channels
-        specs.append(Spec(tuple(shape), (axis,), epsilon, decay, center, scale))
+        for place, extent in zip(axis, (channels, 2, 3), strict=False):
+            shape[place] = extent
+        specs.append(Spec(tuple(shape), axis, epsilon, decay, center, scale))
     return tuple(sorted(specs, key=_simplicity))
 
 
-def _endless(rng: random.Random, values: tuple[Any, ...]) -> Iterable[Any]:
+def _endless(rng: random.Random, values: tuple[Any, ...]) -> Iterator[Any]:
     """Run through the values again and again, each time in a new order."""
     order = list(values)
     while True:
@@ -95,21 +144,33 @@ def _endless(rng: random.Random, values: tuple[Any, ...]) -> Iterable[Any]:
 def _simplicity(spec: Spec) -> tuple[object, ...]:
     """Simple specs come first, so that shrinking ends there."""
     channels = math.prod(spec.parameter_shape)
-    return spec.rank, channels, not (spec.center and spec.scale), EPSILONS.index(spec.epsilon), spec.axis[0] < 0
+    return (
+        spec.rank,
+        len(spec.axis),
+        channels,
+        not (spec.center and spec.scale),
+        EPSILONS.index(spec.epsilon),
+        spec.axis[0] < 0,
+    )
 
 
 @st.composite
-def sizes(draw: st.DrawFn, rank: int) -> tuple[int, ...]:
+def sizes(draw: st.DrawFn, rank: int, extents: Extents, channels: int) -> tuple[int, ...]:
     """Draw extents of the axes that are reduced; e.g. ``(17, 3, 2)``. One in forty is large."""
-    if rank == 2:
+    reduced = rank - 1
+    if extents == "one":
+        return (1,) * reduced
+    if extents == "as channels" and channels**reduced <= CUBE:
+        return (channels,) * reduced
+    if reduced == 1:
         batch = draw(st.sampled_from(BATCHES), label="batch")
-        if draw(st.integers(0, 39), label="large") == 39:
-            return (batch * 16 + 1,)
-        return (batch,)
+        return (batch * 16 + 1,) if draw(st.integers(0, 39), label="large") == 39 else (batch,)
     chosen = [draw(st.sampled_from(SMALL_BATCHES), label="batch")]
-    for _ in range(rank - 2):
-        extent = draw(st.sampled_from(EXTENTS), label="extent")
+    for _ in range(reduced - 1):
+        extent = draw(st.sampled_from(SPATIAL), label="extent")
         chosen.append(extent if math.prod(chosen) * extent <= LARGEST else 1)
+    if extents == "as channels":
+        chosen[draw(st.integers(0, reduced - 1), label="which")] = channels
     return tuple(chosen)
 
 
@@ -135,13 +196,16 @@ def adversarial_channels(draw: st.DrawFn) -> Channel:
 
 
 @st.composite
-def inputs(draw: st.DrawFn, spec: Spec, adversarial: bool, of_sizes: tuple[int, ...] | None) -> Drawn:
+def inputs(draw: st.DrawFn, stratum: Stratum, of_sizes: tuple[int, ...] | None) -> Drawn:
     """Draw an input: up to three channel recipes and a seed."""
-    kinds = min(3, math.prod(spec.parameter_shape))
-    channel = adversarial_channels() if adversarial else mild_channels(spec.epsilon)
-    channels = tuple(draw(channel, label=f"channel {k}") for k in range(kinds))
-    extents = draw(sizes(spec.rank), label="sizes") if of_sizes is None else of_sizes
-    return Drawn(extents, channels, draw(st.integers(0, 4095), label="seed"))
+    spec = stratum.spec
+    count = math.prod(spec.parameter_shape)
+    channel = adversarial_channels() if stratum.adversarial else mild_channels(spec.epsilon)
+    channels = tuple(draw(channel, label=f"channel {k}") for k in range(min(3, count)))
+    if of_sizes is None:
+        reduced = len(spec.reduction_axes)
+        of_sizes = draw(sizes(reduced + 1, stratum.extents, spec.parameter_shape[0]), label="sizes")
+    return Drawn(of_sizes, channels, draw(st.integers(0, 4095), label="seed"))
 
 
 @st.composite
@@ -174,47 +238,87 @@ def partial_states(draw: st.DrawFn) -> Start:
 
 
 @st.composite
-def instructions(draw: st.DrawFn, family: Family, spec: Spec, adversarial: bool, previous: list[Instruction]) -> Instruction:
-    """Draw the next step of a program."""
-    layer = draw(st.integers(0, family.layers - 1), label="layer") if family.layers > 1 else 0
-    ops: tuple[str, ...] = family.modes
-    if not previous and family.first != "any":
-        ops = (family.first,)
-    elif family.sets_state:
-        ops = (*ops, *ops, "set_state", "get_state")
-    op = draw(st.sampled_from(ops), label="operation")
+def programs(draw: st.DrawFn, family: Family) -> tuple[tuple[str, int], ...]:
+    """Draw the operations of a program and the layers they act on; e.g. ``(("train", 0), ("infer", 0))``."""
+    fixed = draw(st.sampled_from(((), *family.programs)), label="program") if draw(_half(family), label="fixed") else ()
+    if fixed:
+        return tuple((op.removesuffix("1"), int(op.endswith("1"))) for op in fixed)
+    count = draw(st.integers(1, family.longest), label="steps")
+    steps = []
+    for number in range(count):
+        op = draw(st.sampled_from(family.ops if number else family.first), label="operation")
+        steps.append((op, draw(st.integers(0, family.layers - 1), label="layer") if family.layers > 1 else 0))
+    return tuple(steps)
+
+
+def _half(family: Family) -> st.SearchStrategy[bool]:
+    return st.booleans() if family.programs else st.just(False)
+
+
+@st.composite
+def instructions(
+    draw: st.DrawFn, family: Family, stratum: Stratum, op: str, layer: int, previous: list[Instruction]
+) -> Instruction:
+    """Draw a step of this operation on this layer."""
     if op == "set_state":
         return SetState(draw(partial_states(), label="state"), layer)
     if op == "get_state":
         return GetState(layer)
-    x = draw(_step_inputs(spec, adversarial, previous), label="x")
+    x = draw(_step_inputs(stratum, previous), label="x")
     wanted = draw(st.integers(0, family.without_gradients - 1), label="gradients")
-    dy = draw(gradients(), label="dy") if wanted or family.number == 4 and op == "train" and not previous else None
+    dy = draw(gradients(), label="dy") if wanted else None
     return Train(x, dy, layer) if op == "train" else Infer(x, dy, layer)
 
 
 @st.composite
-def _step_inputs(draw: st.DrawFn, spec: Spec, adversarial: bool, previous: list[Instruction]) -> Drawn:
+def _step_inputs(draw: st.DrawFn, stratum: Stratum, previous: list[Instruction]) -> Drawn:
     """Draw an input of the last step's sizes (a fresh one half of the time), or now and then the last input itself."""
     last = next((p.x for p in reversed(previous) if isinstance(p, Train | Infer)), None)
     if not isinstance(last, Drawn):
-        return draw(inputs(spec, adversarial, None))
+        return draw(inputs(stratum, None))
     choice = draw(st.sampled_from(("same sizes", "new sizes", "same sizes", "new sizes", "same input")), label="sizes")
     if choice == "same input":
         return last
-    return draw(inputs(spec, adversarial, last.sizes if choice == "same sizes" else None))
+    return draw(inputs(stratum, last.sizes if choice == "same sizes" else None))
+
+
+@st.composite
+def cases_of(draw: st.DrawFn, family: Family, stratum: Stratum) -> Case:
+    """Draw a case of a family and stratum; e.g. a training step on a (17, 3) input, then inference."""
+    read = "end" if draw(st.integers(0, 3), label="read at the end only") == 3 else "every"
+    repeat = family.repeats and draw(st.booleans(), label="repeat")
+    program: list[Instruction] = []
+    for op, layer in draw(programs(family), label="program"):
+        program.append(draw(instructions(family, stratum, op, layer, program), label="step"))
+    states = tuple(draw(starts(), label="start") for _ in range(family.layers))
+    return Case(stratum.spec, states, tuple(program), read, repeat)
 
 
 @st.composite
 def cases(draw: st.DrawFn, family: Family, specs: tuple[Spec, ...]) -> Case:
-    """Draw a case of a family, its spec from the pool; e.g. a training step on a (17, 3) input, then inference."""
+    """Draw a case of a family, its spec from the pool. The first three choices are those of ``stratum_choices``."""
     spec = draw(st.sampled_from(specs), label="spec")
-    adversarial = draw(st.integers(0, 3), label="adversarial") == 3
-    count = draw(st.integers(1, family.longest), label="steps")
-    program: list[Instruction] = []
+    adversarial = draw(st.sampled_from(ADVERSARIAL), label="adversarial")
+    extents = draw(st.sampled_from(EXTENTS), label="extents")
+    return draw(cases_of(family, Stratum(spec, adversarial, extents)))
+
+
+def stratum_choices(stratum: Stratum, specs: tuple[Spec, ...]) -> tuple[int, int, int]:
+    """The choices by which ``cases`` draws this stratum."""
+    return specs.index(stratum.spec), ADVERSARIAL.index(stratum.adversarial), EXTENTS.index(stratum.extents)
+
+
+def strata(specs: tuple[Spec, ...], count: int, seed: int) -> dict[Stratum, int]:
+    """Spread ``count`` cases: every spec as often, one case in four adversarial, one in twelve with m = 1.
+
+    One in six has an extent that equals the number of channels, where confused axes go unnoticed by their shape.
+    """
+    rng = random.Random(f"{seed}/strata")
+    adversarial = _endless(rng, (False, False, False, True))
+    extents = _endless(rng, ("free",) * 9 + ("as channels",) * 2 + ("one",))
+    pool = _endless(rng, specs)
+    spread: dict[Stratum, int] = {}
     for _ in range(count):
-        program.append(draw(instructions(family, spec, adversarial, program), label="step"))
-    read = "end" if draw(st.integers(0, 3), label="read at the end only") == 3 else "every"
-    repeat = family.repeats and draw(st.booleans(), label="repeat")
-    states = tuple(draw(starts(), label="start") for _ in range(family.layers))
-    return Case(spec, states, tuple(program), read, repeat)
+        stratum = Stratum(next(pool), next(adversarial), next(extents))
+        spread[stratum] = spread.get(stratum, 0) + 1
+    return spread

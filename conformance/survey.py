@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from adapters.interface import Capabilities, Conventions
+from adapters.interface import Capabilities, Conventions, Spec
 from adapters.program import Failure
 from conformance.agreement import Sample, sample
 from conformance.case import Case
+from conformance.derive import without_gradients
 from conformance.evidence import Evidence
 from conformance.judge import Judge, Run
 from conformance.pool import Pool, Pooled
@@ -84,6 +85,12 @@ class Tally:
         if self.smallest is None or _size(pooled.case) < _size(self.smallest.pooled.case):
             self.smallest = example
 
+    def refuse(self, reason: str) -> None:
+        """Count an example that the implementation declares not to support."""
+        self.total += 1
+        self.unsupported += 1
+        self.refusals[reason] = self.refusals.get(reason, 0) + 1
+
     def _count_ratio(self, ratio: float) -> None:
         if ratio == 0:
             self.exact += 1
@@ -140,16 +147,19 @@ def survey(
     requirements: Iterable[Requirement],
     session: Session,
     *,
-    fail_fast: bool = False,
+    stop_at: frozenset[str] = frozenset(),
     progress: Progress = lambda _: None,
 ) -> Survey:
-    """Run the pool and judge every requirement on every trace; ``progress`` is told of each case done."""
+    """Run the pool and judge every requirement on every trace; ``progress`` is told of each case done.
+
+    The first failure of a requirement in ``stop_at`` ends it.
+    """
     result = Survey({r.id: Tally(r) for r in requirements})
     started = time.perf_counter()
     for index, pooled in enumerate(pool.cases):
         _judge_case(pooled, result, session, keep=index < SAMPLED_CASES, identity=(pool.family, index))
         progress(1)
-        if fail_fast and any(tally.failing or tally.broken for tally in result.tallies.values()):
+        if stop_at and any(t.failing or t.broken for id_, t in result.tallies.items() if id_ in stop_at):
             result.stopped = "stopped at the first failure"
         elif result.crashes >= CRASHES_PER_FAMILY:
             result.stopped = f"its host died {result.crashes} times"
@@ -162,9 +172,45 @@ def survey(
     return result
 
 
+def refusal(spec: Spec, capabilities: Capabilities) -> str:
+    """Why a case of this spec is not asked for, by the declared capabilities; empty where it is."""
+    axes = spec.channel_axes
+    placed = {
+        "last": axes == (spec.rank - 1,),
+        "second": axes == (1,),
+        "single": len(axes) == 1,
+        "several": True,
+    }
+    if spec.rank not in capabilities.ranks:
+        return f"declares no rank {spec.rank}"
+    if not placed.get(capabilities.axes, False):
+        return f"declares axes {capabilities.axes!r} only"
+    if spec.dtype not in capabilities.dtypes:
+        return f"declares no {spec.dtype}"
+    if not capabilities.flags and not (spec.center and spec.scale):
+        return "declares no center=False and scale=False"
+    return ""
+
+
+def asked(case: Case, capabilities: Capabilities) -> Case:
+    """The case without the gradients that the capabilities exclude."""
+    without = [op for op, has in _gradient_capabilities(capabilities) if not has]
+    return without_gradients(case, *without) if without else case
+
+
+def _gradient_capabilities(capabilities: Capabilities) -> tuple[tuple[str, bool], ...]:
+    return ("train", capabilities.training_gradients), ("infer", capabilities.inference_gradients)
+
+
 def _judge_case(pooled: Pooled, result: Survey, session: Session, *, keep: bool, identity: tuple[int, int]) -> None:
     capabilities = session.description.capabilities
-    run = execute(pooled.case, session, result)
+    reason = refusal(pooled.case.spec, capabilities)
+    if reason:
+        for tally in result.tallies.values():
+            tally.refuse(reason)
+        return
+    case = asked(pooled.case, capabilities)
+    run = execute(case, session, result)
     if run.trace.conventions is not None:
         result.conventions.add(run.trace.conventions)
     derived: dict[Derive, tuple[Run, ...]] = {}
@@ -175,8 +221,8 @@ def _judge_case(pooled: Pooled, result: Survey, session: Session, *, keep: bool,
             tally.unsupported += 1
             continue
         if requirement.derive is not None and requirement.derive not in derived:
-            cases = requirement.derive(pooled.case)
-            derived[requirement.derive] = tuple(execute(case, session, result) for case in cases)
+            cases = requirement.derive(case)
+            derived[requirement.derive] = tuple(execute(other, session, result) for other in cases)
         others = derived.get(requirement.derive, ()) if requirement.derive is not None else ()
         started = time.perf_counter()
         _judge(tally, pooled, run, others)

@@ -10,6 +10,7 @@ from conformance.evidence import NOTHING, Evidence, combine, require
 from conformance.judge import Judge
 from conformance.requirements._catalogue import requirement
 from conformance.requirements._pairs import pairs, same
+from conformance.requirements.running import STATISTICS, update
 
 HOST = "The interface's contract, observed by the host"
 ALL = ("train", "infer", "set_state", "get_state")
@@ -49,8 +50,10 @@ def _expected_state(judge: Judge, before: State, index: int) -> State:
     call = judge.run.program.calls[index]
     if call.op != "set_state" or call.state is None:
         return before
-    given = [new if new is not None else old for new, old in zip(call.state[:4], before[:4], strict=True)]
-    return State(*given)
+    gamma, beta, mean, variance = (
+        new if new is not None else old for new, old in zip(call.state[:4], before[:4], strict=True)
+    )
+    return State(gamma, beta, mean, variance)
 
 
 def _bits(name: str, got: Array | None, expected: Array | None, message: str, index: int) -> Evidence:
@@ -106,9 +109,8 @@ def _final(judge: Judge, other: Judge, name: str, first: State, second: State) -
     return other.compare(name, got, alone, allowed, last)
 
 
-@requirement("BN-706", source=HOST, ops=ALL)
-def state_is_what_was_set(case: Case, trace: Trace, judge: Judge) -> Evidence:
-    """The state after building, and after setting it, is what was given, to the bit; what was not given stays."""
+def _reads_back(judge: Judge, trace: Trace) -> list[Evidence]:
+    """The state read after building or setting is what was given, and where nothing was given what it was before."""
     parts = []
     for layer, state in enumerate(judge.run.program.states):
         read = trace.initial[layer] if trace.initial else None
@@ -123,12 +125,35 @@ def state_is_what_was_set(case: Case, trace: Trace, judge: Judge) -> Evidence:
                 got, value = getattr(read, name), getattr(expected, name)
                 parts.append(_bits(name, got, value, "is not what set_state was given, or left", view.number))
         last[view.call.layer] = read
+    return parts
+
+
+def _takes_effect(judge: Judge) -> list[Evidence]:
+    """Steps after a set_state on their layer follow the state that was set."""
+    parts = []
+    was_set: set[int] = set()
+    for view in judge.run.views:
+        if view.call.op == "set_state":
+            was_set.add(view.call.layer)
+        elif view.call.layer in was_set and view.call.op in ("train", "infer"):
+            parts += [judge.against_truth(view, q) for q in ("y", "dx")]
+            if view.call.op == "train":
+                parts += [update(judge, view, s) for s in STATISTICS]
+    return parts
+
+
+@requirement("BN-706", source=HOST, ops=ALL, derive=derive.unread)
+def state_is_what_was_set(case: Case, trace: Trace, judge: Judge) -> Evidence:
+    """A state that is set, or built with, reads back to the bit and takes effect at once; what was not given stays."""
+    parts = _reads_back(judge, trace) + _takes_effect(judge)
+    for other in judge.derived:
+        parts += _takes_effect(other)
     return combine(parts)
 
 
 @requirement("BN-707", source=HOST, ops=ALL, needs="deterministic")
-def arguments_are_copied(case: Case, trace: Trace, judge: Judge) -> Evidence:
-    """Changing an argument after its call changes nothing: the layer has copied what it keeps."""
+def nothing_is_shared(case: Case, trace: Trace, judge: Judge) -> Evidence:
+    """Changing an argument or a result after its call changes nothing: the layer shares no memory with its caller."""
     return _observed(trace, "retained") if case.repeat else NOTHING
 
 

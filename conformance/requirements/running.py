@@ -17,6 +17,7 @@ from conformance.requirements._pairs import pairs, same_statistics
 SOURCE = "Ioffe & Szegedy 2015, section 3.1: moving averages"
 TRAIN = ("train",)
 Statistic = Literal["mean", "variance"]
+STATISTICS: tuple[Statistic, Statistic] = ("mean", "variance")
 
 
 def _column(a: Array | None) -> Array:
@@ -29,7 +30,7 @@ def _batch(judge: Judge, view: View, statistic: Statistic) -> tuple[Array, Array
     return (truth.mean, bounds.mean) if statistic == "mean" else judge.run.estimate(truth, bounds)
 
 
-def _update(judge: Judge, view: View, statistic: Statistic) -> Evidence:
+def update(judge: Judge, view: View, statistic: Statistic) -> Evidence:
     """Compare the moving statistic read after a step with the update of the one before it."""
     read = view.trace.state
     if read is None or not view.call.update:
@@ -48,13 +49,13 @@ def _update(judge: Judge, view: View, statistic: Statistic) -> Evidence:
 @requirement("BN-301", source=SOURCE, ops=TRAIN)
 def moving_mean(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """A training step sets the moving mean to decay·old + (1 − decay)·μ, μ the mean of the batch."""
-    return combine([_update(judge, view, "mean") for view in judge.steps("train")])
+    return combine([update(judge, view, "mean") for view in judge.steps("train")])
 
 
 @requirement("BN-302", source=SOURCE, ops=TRAIN, conventions=("moving_variance", "moving_variance_single"))
 def moving_variance(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """A training step sets the moving variance to decay·old + (1 − decay)·s², s² by the declared estimator."""
-    return combine([_update(judge, view, "variance") for view in judge.steps("train")])
+    return combine([update(judge, view, "variance") for view in judge.steps("train")])
 
 
 def _sequence(judge: Judge, layer: int, statistic: Statistic) -> Evidence:
@@ -79,8 +80,7 @@ def _sequence(judge: Judge, layer: int, statistic: Statistic) -> Evidence:
 def moving_statistics_over_a_sequence(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """After any program the moving statistics are those of its training steps in order, whoever read them between."""
     layers = range(len(judge.run.program.states))
-    statistics: tuple[Statistic, Statistic] = ("mean", "variance")
-    return combine([_sequence(judge, layer, s) for layer in layers for s in statistics])
+    return combine([_sequence(judge, layer, s) for layer in layers for s in STATISTICS])
 
 
 def _multiplicity(judge: Judge, view: View) -> Evidence:
@@ -90,8 +90,7 @@ def _multiplicity(judge: Judge, view: View) -> Evidence:
         return NOTHING
     expected = judge.run.expected_after(view.number, judge.kind)
     parts = []
-    statistics: tuple[Statistic, Statistic] = ("mean", "variance")
-    for statistic in statistics:
+    for statistic in STATISTICS:
         batch, _ = _batch(judge, view, statistic)
         bound = getattr(expected, statistic + "_error")
         old, once = getattr(judge.run.before(view.number, judge.kind), statistic), getattr(expected, statistic)
@@ -152,8 +151,7 @@ def _implied_decay(judge: Judge, view: View, statistic: Statistic) -> Evidence:
 @requirement("BN-305", source=SOURCE, ops=TRAIN)
 def decay_is_honoured(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """The update implies the given decay as the weight of the old value, the same for mean and variance."""
-    statistics: tuple[Statistic, Statistic] = ("mean", "variance")
-    return combine([_implied_decay(judge, view, s) for view in judge.steps("train") for s in statistics])
+    return combine([_implied_decay(judge, view, s) for view in judge.steps("train") for s in STATISTICS])
 
 
 @requirement("BN-306", source="TensorFlow: the UPDATE_OPS collection", ops=TRAIN, derive=derive.updates_left_out, needs="separate_update")

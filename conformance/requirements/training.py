@@ -64,7 +64,6 @@ def scale_behaviour(case: Case, trace: Trace, judge: Judge) -> Evidence:
                 factor = derive.scale_factors(len(got)) * scaled.r / truth.r
                 bound = other.bound(theirs, "y") + np.abs(factor) * judge.bound(mine, "y")
                 expected = truth.beta + factor * (got - truth.beta)
-            bound = np.where(np.isnan(bound) | np.isnan(expected), np.inf, bound)
             parts.append(other.compare("y", others, expected, bound, theirs, scale=other.variation(theirs)))
     return combine(parts)
 
@@ -114,7 +113,6 @@ def identity_is_reachable(case: Case, trace: Trace, judge: Judge) -> Evidence:
                 continue
             with np.errstate(all="ignore"):
                 bound = bounds.y + np.abs(truth.y - truth.x)
-            bound = np.where(np.isnan(bound), np.inf, bound)
             parts.append(other.compare("y", y, truth.x, bound, view, scale=other.variation(view)))
     return combine(parts)
 
@@ -172,7 +170,6 @@ def scale_and_shift_come_last(case: Case, trace: Trace, judge: Judge) -> Evidenc
             with np.errstate(all="ignore"):
                 expected = truth.gamma * normalized + truth.beta
                 bound = judge.bound(mine, "y") + np.abs(truth.gamma) * other.bound(theirs, "y")
-            bound = np.where(np.isnan(bound), np.inf, bound)
             scale = judge.variation(mine) + np.abs(truth.beta)
             parts.append(judge.compare("y", got, expected, bound, mine, scale=scale))
     return combine(parts)

@@ -122,7 +122,7 @@ class OutputBufferShared(NumpyLayer):
         return step._replace(y=buffers[0])
 
 
-@fault("7", "BN-703")
+@fault("7", "BN-707")
 class SingleElementViewOfBeta(NumpyLayer):
     """With one element per channel returns beta itself as the output."""
 

@@ -1,0 +1,64 @@
+"""The suite has teeth and cries no wolf: every faulty implementation of the zoo is caught, no correct variant is flagged."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from conformance.pool import Pool, draw
+from conformance.requirements import CATALOGUE
+from conformance.session import open_session
+from conformance.strategies import FAMILIES
+from conformance.survey import Tally, survey
+from tests.zoo import FAULTS, VARIANTS, Fault, Variant
+
+#: Cases per family: as many as the quick profile runs.
+CASES = 60
+
+
+@cache
+def pool(family: int) -> Pool:
+    """A family's cases, drawn once for all implementations of the zoo."""
+    return draw(family, 1, CASES)
+
+
+def tallies(target: str, family: int, only: str = "") -> list[Tally]:
+    """What the requirements of a family come to on an implementation."""
+    requirements = [r for r in CATALOGUE.values() if r.family == family and only in ("", r.id)]
+    with np.errstate(all="ignore"), open_session(target, in_process=True) as session:
+        return list(survey(pool(family), requirements, session).tallies.values())
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("fault", [f for f in FAULTS if f.caught_by], ids=lambda f: f.name)
+def test_fault_is_caught(fault: Fault) -> None:
+    """A faulty implementation fails the requirement that names its fault, within the quick profile's cases."""
+    id_ = fault.caught_by[0]
+    (tally,) = tallies(fault.target, CATALOGUE[id_].family, id_)
+
+    assert tally.failing + tally.broken > 0, f"{fault.name} passes {id_}: {fault.description}"
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.name)
+def test_variant_passes(variant: Variant) -> None:
+    """A correct implementation, however it computes, fails no requirement of any family."""
+    found = [tally for family in FAMILIES for tally in tallies(variant.target, family)]
+
+    wrong = {t.requirement.id: t.worst.evidence if t.worst else t.failure for t in found if t.failing or t.broken}
+    assert not wrong
+    assert sum(tally.evidence for tally in found) > CASES
+
+
+def test_every_requirement_has_its_fault() -> None:
+    """Every requirement is named by a fault that it must catch: none is there for show."""
+    named = {id_ for fault in FAULTS for id_ in fault.caught_by}
+
+    assert set(CATALOGUE) <= named
+
+
+def test_zoo_is_large() -> None:
+    """The zoo has faults in every family and enough correct variants."""
+    assert len(FAULTS) >= 40
+    assert len(VARIANTS) >= 15
+    assert {int(fault.family) for fault in FAULTS} >= set(FAMILIES)
