@@ -6,7 +6,8 @@ let wanted = "";
 
 function applyFilters() {
   for (const button of all(".legend button")) button.setAttribute("aria-pressed", Number(button.dataset.outcome) === chosen);
-  for (const row of all("table.pr tr.r")) row.classList.toggle("away", chosen !== null && outcomeOf(row) !== chosen);
+  for (const row of all("table.pr tr.r")) row.hidden = chosen !== null && outcomeOf(row) !== chosen;
+  for (const body of all("table.pr tbody")) body.hidden = all("tr.r", body).every((row) => row.hidden);
   if (!matrix) return;
   matrix.classList.toggle("dim", chosen !== null);
   for (const cell of all("a.c", matrix)) cell.classList.toggle("keep", outcomeOf(cell) === chosen);
