@@ -23,6 +23,7 @@ _BLOCK = 1 << 16
 _HEAD_DIGITS = 26
 
 
+@np.errstate(all="ignore")
 def growth(kind: Kind, compute: Format, first: Array, second: Array | None = None) -> Array | float:
     """Return the growth factor of the row sums of ``first``, or of ``first · second``; both are (C, n).
 
@@ -97,8 +98,7 @@ class Growth:
         self._kind = kind
 
     def _of(self, first: Array, second: Array | None = None) -> Array | float:
-        with np.errstate(all="ignore"):
-            return growth(self._kind, self._compute, first, second)
+        return growth(self._kind, self._compute, first, second)
 
     @cached_property
     def x(self) -> Array | float:

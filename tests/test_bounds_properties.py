@@ -5,7 +5,7 @@ import pytest
 
 from conformance.bounds import InferenceBounds, Kind, Numerics, TrainingBounds, moving_bound
 from conformance.formats import FORMATS, Format, compute_format
-from conformance.oracle import InferenceTruth, TrainingTruth
+from conformance.oracle import InferenceTruth, TrainingTruth, moving, unbiased
 from tests._bound_cases import draw_case
 from tests._bound_checks import (
     BF16,
@@ -23,7 +23,7 @@ from tests._bound_checks import (
     ratios,
     training_truth,
 )
-from tests._variants import VARIANTS, infer, train
+from tests._variants import VARIANTS, Fault, infer, train
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
@@ -100,6 +100,35 @@ def test_where_nothing_can_be_said_bounds_are_infinite(kind: Kind, values: list[
     assert all(np.isinf(getattr(inference, name)).all() for name in ("y", "dx", "dgamma"))
 
 
+def test_small_variances_end_the_range_in_turn() -> None:
+    """As the variance shrinks, gradients lose their bound where r³ overflows, and y where the variance underflows."""
+    x = np.random.default_rng(0).standard_normal((1, 16)).astype(np.float32)
+
+    def finite(scale: float) -> tuple[bool, bool]:
+        small = x * np.float32(scale)
+        bounds = TrainingBounds(TrainingTruth(small, None, None, 0.0, np.ones_like(x)), SHARPEST, "prob")
+        return bool(np.isfinite(bounds.y).all()), bool(np.isfinite(bounds.dx).any())
+
+    assert finite(1e-10) == (True, True)
+    assert finite(1e-14) == (True, False)
+    assert finite(1e-17) == (False, False)
+
+
+def test_flushing_to_zero_is_correct() -> None:
+    """Results below the smallest normal number may be zero: no relative accuracy is asked for there."""
+    case = plain_case(0, 16, 1.0)
+    case = case._replace(dy=case.dy * np.float32(1e-39), beta=0 * case.beta)
+    training, inference = training_truth(case), inference_truth(case)
+    bounds = TrainingBounds(training, SHARPEST, "prob"), InferenceBounds(inference, SHARPEST, "prob")
+    results = train(case, VARIANTS["pairwise"]), infer(case, VARIANTS["pairwise"])
+
+    for name in ("dx", "dgamma", "dbeta"):
+        for truth, bound, result in zip((training, inference), bounds, results, strict=True):
+            got = np.where(np.abs(result[name]) < F32.tau, 0, result[name])
+            assert (got == 0).any()
+            assert ratios(got, getattr(truth, name), getattr(bound, name)).max() <= 1, name
+
+
 def test_narrow_outputs_allow_their_own_rounding() -> None:
     """A bfloat16 output may be off by half a unit of its own, and by hardly more."""
     case = plain_case(3, 64, 1.0)
@@ -156,6 +185,64 @@ def test_moving_bound_knows_which_decays_are_exact() -> None:
     assert bound(0.99, F64) < 6 * F64.u
     assert bound(0.99, F64, F32) > 1.9 * F32.u
     assert bound(1 - 2.0**-10, F64, F32) < 5 * F64.u
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.875, 1 - 2.0**-7, 0.9, 0.99, 0.999])
+def test_one_update_stays_within_its_rounding(decay: float) -> None:
+    """Both forms of the update, of exactly known numbers of all magnitudes, stay within the bound and come near it."""
+    draw = np.random.default_rng(0)
+    old, new = (10 ** draw.uniform(-3, 3, (2, 20000, 1)) * draw.standard_normal((2, 20000, 1))).astype(np.float32)
+    exact, weight = np.zeros(old.shape), np.float32(decay)
+    wide = old.astype(np.float64), new.astype(np.float64)
+    bound = moving_bound(wide[0], exact, wide[1], exact, decay, SHARPEST)
+    forms = (
+        weight * old + (1 - weight) * new,
+        weight * old + np.float32(1 - decay) * new,
+        old - (old - new) * (1 - weight),
+    )
+    worst = [ratios(form, moving(*wide, decay), bound).max() for form in forms]
+
+    assert max(worst) <= 1
+    assert max(worst) > 0.3
+
+
+#: The median bound at n = 64 in units of u times the quantity's root mean square: statistics, y, dx, dgamma, dbeta.
+SHARPNESS = {
+    "AS": (29.97, 20.39, 22.33, 21.07, 36.49, 128.91, 122.08),
+    "BS": (59.94, 101.79, 103.70, 49.36, 65.35, 175.60, 122.08),
+    "CF": (29.97, 44.02, 45.76, 26.65, 48.87, 223.23, 122.08),
+}
+
+
+@pytest.mark.parametrize("grades", SHARPNESS)
+def test_bounds_are_no_looser_than_they_were(grades: str) -> None:
+    """On plain data each bound is what it was when the constants were tuned: a looser one would hide faults."""
+    case = plain_case(0, 64, 1.0)
+    truth = training_truth(case)
+    bounds = TrainingBounds(truth, Numerics(F32, F32, F32, *grades), "prob")
+    values = {name: getattr(truth, name) for name in TRAINING if name != "unbiased_variance"}
+    values["unbiased_variance"] = unbiased(truth.variance, truth.count)
+
+    units = {name: np.sqrt(np.square(value).mean()) * F32.u for name, value in values.items()}
+    got = [np.median(getattr(bounds, name)) / units[name] for name in TRAINING]
+
+    np.testing.assert_allclose(got, SHARPNESS[grades], rtol=5e-3)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("n", [2, 4, 64])
+def test_hardware_roots_are_correct(sign: int, n: int) -> None:
+    """A reciprocal root off by two units in the last place, as GPUs give it, breaks no bound and nearly uses it."""
+    case, fault = plain_case(0, n, 1.0), Fault(rsqrt=sign * 3.9 * F32.u)
+    training, inference = training_truth(case), inference_truth(case)
+    results = train(case, VARIANTS["pairwise"], fault), infer(case, VARIANTS["pairwise"], fault)
+    bounds = TrainingBounds(training, SHARPEST, "prob"), InferenceBounds(inference, SHARPEST, "prob")
+
+    for name, got in results[0].items():
+        assert ratios(got, getattr(training, name), getattr(bounds[0], name)).max() <= 1, name
+    for name, got in results[1].items():
+        assert ratios(got, getattr(inference, name), getattr(bounds[1], name)).max() <= 1, name
+    assert ratios(results[1]["dx"], inference.dx, bounds[1].dx).max() > 0.6
 
 
 def test_moving_bound_is_never_nan() -> None:

@@ -11,14 +11,14 @@ from tests._bound_checks import BF16, F32, F64, LOOSEST, SHARPEST, plain_case, t
 from tests._variants import sequential
 
 
-@pytest.mark.parametrize("n", [100, 1000])
-def test_bounds_do_not_depend_on_the_sign(n: int) -> None:
-    """Negated data have the same bounds: rising magnitudes are among the orders tried whichever the sign."""
-    draw = np.random.default_rng(n)
-    terms = (np.exp(draw.standard_normal((8, n))) + 10).astype(np.float32).astype(np.float64)
-    mirrored = growth("panel", F32, -terms)
+def test_growth_does_not_depend_on_the_sign() -> None:
+    """Negated data have the same growth: rising magnitudes are among the orders tried whichever the sign."""
+    # In some of these rows rising magnitudes are the worst order.
+    terms = np.concatenate([draw_case(seed, 1000).x for seed in range(40, 50)]).astype(np.float64)
+    got = growth("panel", F32, terms)
 
-    np.testing.assert_array_equal(growth("panel", F32, terms), mirrored)
+    np.testing.assert_array_equal(got, growth("panel", F32, -terms))
+    assert np.sum(got > growth("prob", F32, terms)) > 5
 
 
 @pytest.mark.parametrize("compute", [F32, F64, BF16, FORMATS["float16"]], ids=lambda f: f.name)
@@ -30,7 +30,7 @@ def test_panel_covers_structured_sums(compute: Format) -> None:
     unit = compute.u * wide.sum(axis=1, keepdims=True)
 
     assert (error <= growth("panel", compute, wide) * unit).all()
-    assert (error > growth("prob", compute, wide) * unit).sum() >= 2
+    assert np.sum(error > growth("prob", compute, wide) * unit) >= 2
 
 
 def test_growth_is_exact_without_a_wider_type() -> None:
