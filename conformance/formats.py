@@ -53,8 +53,13 @@ def compute_format(dtype: str, declared: str = "") -> Format:
     It is the one declared; where nothing is declared, the input's own, float32 at least.
     """
     if declared:
-        return FORMATS[declared]
+        return declared_format(declared)
     return FORMATS["float64" if dtype == "float64" else "float32"]
+
+
+def declared_format(name: str) -> Format:
+    """Return the format of a declared element type; the long double is judged as float64, whose errors are larger."""
+    return FORMATS["float64" if name == "longdouble" else name]
 
 
 def host_dtype(compute: str) -> np.dtype[np.floating[Any]]:

@@ -15,7 +15,7 @@ from adapters.program import Call, StepTrace, Trace
 from conformance.bounds import InferenceBounds, Kind, Numerics, TrainingBounds, moving_bound
 from conformance.case import Case
 from conformance.evidence import NOTHING, Evidence, compare
-from conformance.formats import FORMATS, compute_format, host_dtype
+from conformance.formats import FORMATS, compute_format, declared_format, host_dtype
 from conformance.oracle import InferenceTruth, TrainingTruth, moving, to_channels, unbiased
 
 
@@ -74,7 +74,7 @@ class Run:
         """Formats and grades that the conventions name."""
         conventions, dtype = self.conventions, self.spec.dtype
         compute = compute_format(dtype, conventions.compute_dtype)
-        statistics = FORMATS[conventions.statistics_dtype] if conventions.statistics_dtype else compute
+        statistics = declared_format(conventions.statistics_dtype) if conventions.statistics_dtype else compute
         return Numerics(compute, FORMATS[dtype], statistics, conventions.variance_grade, conventions.affine_grade)
 
     @cached_property
@@ -149,8 +149,7 @@ class Run:
         if self.conventions.moving_variance != "unbiased":
             return truth.variance, bounds.variance
         if truth.count == 1 and self.conventions.moving_variance_single == "nan":
-            unknown = np.full_like(truth.variance, np.inf)
-            return unknown * 0, unknown
+            return np.full_like(truth.variance, np.nan), np.full_like(truth.variance, np.inf)
         return unbiased(truth.variance, truth.count), bounds.unbiased_variance
 
     def truth(self, index: int, kind: Kind = "prob") -> TrainingTruth | InferenceTruth:
