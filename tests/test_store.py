@@ -56,7 +56,7 @@ def test_any_gzip_reads_the_file(path: Path, results: Results) -> None:
 
 
 def test_every_cut_is_read_as_far_as_it_goes(path: Path, results: Results) -> None:
-    """Cut at many places, a file gives whole lines only, never a footer, and says that it was cut off; or it is refused."""
+    """Cut at many places, a file gives whole lines, no footer and a note that it was cut off; or it is refused."""
     header = msgspec.structs.replace(results.header, requirements=results.header.requirements[:2])
     short = msgspec.structs.replace(results, header=header, results=results.results[:6], agreements=[])
     write(path, short)
