@@ -2,15 +2,18 @@
 
 import math
 import re
-from pathlib import Path
+import shlex
+from typing import Literal
 
 from adapters.interface import Capabilities, Conventions
 from conformance.case import Case, save
 from conformance.evidence import Evidence, Worst
 from conformance.explain import Smallest
 from conformance.known_failures import KnownFailure
+from conformance.plan import Plan
 from conformance.requirements import Requirement
 from conformance.survey import Survey, Tally, has_capability
+from conformance.targets import Target
 from reports.records import Counterexample, Mismatch, Outcome, Result, number
 
 REFERENCE = Conventions()
@@ -28,7 +31,7 @@ def outcome(
     where = f"{known.reason} ({known.url})"
     if found in ("fail", "error", "crash", "timeout"):
         return "known failure", where
-    if found in ("pass", "deviates"):
+    if found in ("pass", "deviates", "unsupported"):
         return "stale known failure", f"listed as known to fail, yet it does not: {where}"
     return found, reason
 
@@ -167,20 +170,26 @@ def _broken_into_lines(text: str) -> str:
     return re.sub(r", ((?:Train|Infer|SetState|GetState|ApplyUpdates)\()", r",\n        \1", text)
 
 
-def counterexample(kind: str, found: Smallest, requirement: Requirement, implementation: str, out: Path) -> Counterexample:
+def counterexample(
+    kind: Literal["smallest", "smallest seen", "worst"],
+    found: Smallest,
+    requirement: Requirement,
+    target: Target,
+    plan: Plan,
+) -> Counterexample:
     """The record of one failing case, which is saved beside the results."""
-    word = kind.split(" ", maxsplit=1)[0]
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", implementation)
-    path = out / "cases" / f"{requirement.id}-{name}-{word}.json"
-    save(found.case, path, requirement=requirement.id, implementation=implementation)
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", target.name)
+    path = plan.out / "cases" / f"{requirement.id}-{name}-{kind.split()[0]}.json"
+    save(found.case, path, requirement=requirement.id, implementation=target.spelled)
+    command = ["bn-conformance", "replay", path.as_posix(), *(f"--path={folder}" for folder in plan.path)]
     evidence = found.evidence
     return Counterexample(
-        kind=kind,  # type: ignore[arg-type]
+        kind=kind,
         ratio=number(evidence.ratio),
         code=code(found.case),
-        file=path.relative_to(out).as_posix(),
+        file=path.relative_to(plan.out).as_posix(),
         message=found.message or describe_failure(evidence),
         mismatches=[_mismatch(w) for w in evidence.worst],
         facts=facts(found.case),
-        command=f"bn-conformance replay {path.as_posix()}",
+        command=shlex.join(command),
     )

@@ -1,12 +1,19 @@
-"""The command line: ``bn-conformance run``, ``list``, ``replay`` and ``report``."""
+"""The command line: ``bn-conformance run``, ``list``, ``replay`` and ``report``.
 
+What a command needs beyond its options is imported when it runs, so that help and mistakes are answered at once.
+"""
+
+import io
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from conformance.plan import PROFILES, Plan, ProfileName, UsageError, known_names, resolve, select, sorted_catalogue
+if TYPE_CHECKING:
+    from conformance.conversation import Timeouts
+    from conformance.plan import Plan
+    from reports.records import Results
 
 app = typer.Typer(
     name="bn-conformance",
@@ -18,11 +25,17 @@ app = typer.Typer(
 )
 
 ANNOUNCED = ("numpy", "tf_graph", "keras", "torch")
+KNOWN_FAILURES = Path("known_failures.toml")
 Debug = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")]
 PathOption = Annotated[
     list[str] | None,
-    typer.Option("--path", help="Folder to import adapters from (default: the current one). Can be repeated."),
+    typer.Option(
+        "--path",
+        metavar="FOLDER",
+        help="Folder to import adapters from (default: the current one; for a file its own). Can be repeated.",
+    ),
 ]
+InProcess = Annotated[bool, typer.Option("--in-process", help="Run adapters in this process, for a debugger.")]
 
 
 @app.command()
@@ -35,10 +48,14 @@ def run(
             f"Default: {' '.join(ANNOUNCED)}.",
         ),
     ] = None,
-    profile: Annotated[ProfileName, typer.Option(help="How many cases are run.")] = "default",
-    out: Annotated[Path, typer.Option(help="Folder for the results, the report and the failing cases.")] = Path(
-        "results"
-    ),
+    profile: Annotated[
+        Literal["quick", "default", "nightly"],
+        typer.Option(help="How many cases are run, and how long failures may be shrunk."),
+    ] = "default",
+    cases: Annotated[int | None, typer.Option(min=1, metavar="N", help="Cases per family, for the profile's.")] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder for the results, the report and the failing cases.")
+    ] = Path("results"),
     keyword: Annotated[
         str, typer.Option("-k", metavar="EXPR", help="Requirements to run, as for pytest: 'BN-1 and not shift'.")
     ] = "",
@@ -46,10 +63,13 @@ def run(
         int | None, typer.Option(min=0, help="Seed of the cases (default: 1; with nightly a fresh one).")
     ] = None,
     workers: Annotated[int, typer.Option("-n", min=1, metavar="WORKERS", help="Worker processes.")] = 1,
-    in_process: Annotated[
-        bool, typer.Option("--in-process", help="Run adapters in this process, for a debugger.")
+    in_process: InProcess = False,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop at the first failure that is not a known one.")
     ] = False,
-    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")] = False,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="Time for a call; three times that for a first one.")
+    ] = 20.0,
     path: PathOption = None,
     debug: Debug = False,
 ) -> None:
@@ -58,30 +78,47 @@ def run(
     Exit codes: 0 all pass, deviate as declared or are unsupported; 1 something fails; 2 a request that makes no sense;
     3 something could not be judged, or the run ended early.
     """
-    from conformance import runner
-    from conformance.known_failures import read as read_known
-    from conformance.progress import watch
-
     with _clear_errors(debug):
-        targets = resolve(tuple(implementations or ANNOUNCED))
-        requirements = tuple(r.id for r in sorted_catalogue())
-        if keyword:
-            targets, requirements = select(keyword, targets)
+        from conformance import runner
+        from conformance.plan import PROFILES
+        from conformance.progress import watch
+
         if in_process and workers > 1:
-            raise UsageError("--in-process runs everything in this process: it cannot be combined with -n")
-        _make_writable(out)
-        chosen = PROFILES[profile]
-        number = _seed(profile, seed)
-        known = read_known(Path("known_failures.toml"))
-        pools, seconds = runner.draw_pools(requirements, number, chosen.cases)
-        plan = Plan(
-            targets, requirements, pools, out, known, chosen.explaining, in_process, fail_fast, tuple(path or ())
+            _fail("--in-process runs everything in this process: it cannot be combined with -n", 2)
+        plan = _plan(tuple(implementations or ANNOUNCED), keyword, out)._replace(
+            explaining=PROFILES[profile].explaining,
+            in_process=in_process,
+            fail_fast=fail_fast,
+            path=tuple(path or ()),
+            timeouts=_timeouts(timeout),
         )
-        head = runner.header(targets, requirements, profile, number, chosen.cases)
+        head = runner.header(plan, profile, _seed(profile, seed), cases or PROFILES[profile].cases)
         with watch() as tell:
-            results = runner.run(plan, head, seconds, workers, tell)
-        code = _conclude([out / runner.FILE_NAME], out / "report.html", results)
+            results = runner.run(plan, head, workers, tell)
+        code = _conclude([out / runner.FILE_NAME], out / "report.html", results, debug)
     raise typer.Exit(code)
+
+
+def _plan(names: tuple[str, ...], keyword: str, out: Path) -> "Plan":
+    """Check a request as far as that is possible without running anything."""
+    from conformance import known_failures
+    from conformance.plan import Plan, check_known, select, sorted_catalogue
+    from conformance.targets import resolve
+
+    targets = resolve(names)
+    requirements = tuple(r.id for r in sorted_catalogue())
+    if keyword:
+        targets, requirements = select(keyword, targets)
+    known = known_failures.read(KNOWN_FAILURES)
+    check_known(known, KNOWN_FAILURES)
+    _make_writable(out)
+    return Plan(targets, requirements, {}, out, known)
+
+
+def _timeouts(seconds: float) -> "Timeouts":
+    from conformance.conversation import Timeouts
+
+    return Timeouts(first=3 * seconds, later=seconds)
 
 
 def _seed(profile: str, seed: int | None) -> int:
@@ -93,6 +130,8 @@ def _seed(profile: str, seed: int | None) -> int:
 
 
 def _make_writable(folder: Path) -> None:
+    from conformance.targets import UsageError
+
     probe = folder / ".writable"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -102,42 +141,54 @@ def _make_writable(folder: Path) -> None:
         raise UsageError(f"cannot write to the output folder {folder}: {error.strerror}") from error
 
 
-def _conclude(files: list[Path], page: Path, results: object) -> int:
+def _conclude(files: list[Path], page: Path, results: "Results", debug: bool) -> int:
     """Write the report, print the verdict, and return the exit code."""
     from conformance.progress import summary
+    from conformance.targets import UsageError
     from reports.html import render
-    from reports.records import Results
     from reports.verdict import verdict
 
-    assert isinstance(results, Results)
-    page.write_text(render(results), encoding="utf-8")
+    try:
+        page.write_text(render(results), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write the report {page}: {error.strerror}") from error
     found = verdict(results)
-    for line in summary(results, found):
-        typer.echo(line)
-    typer.echo(f"\nResults: {', '.join(str(f) for f in files)}\nReport:  {page}")
+    for line in summary(results, found, whole=debug):
+        _say(line)
+    _say(f"\nResults: {', '.join(str(f) for f in files)}\nReport:  {page}")
     return found.exit_code
+
+
+def _say(text: str) -> None:
+    """Print, though the reader of a pipe may have gone: that changes neither the results nor the exit code."""
+    try:
+        typer.echo(text)
+    except BrokenPipeError:
+        sys.stdout = io.StringIO()
 
 
 @app.command("list")
 def list_(debug: Debug = False) -> None:
     """List the implementations, whether each can run here, and the requirements."""
-    from adapters.registry import GROUPS, REGISTRY
-    from conformance.strategies import FAMILIES
-
     with _clear_errors(debug):
-        typer.echo("Implementations")
-        for target, entry in zip(resolve(tuple(e.name for e in REGISTRY)), REGISTRY, strict=True):
-            typer.echo(f"  {entry.name:16} {entry.summary}")
+        from adapters.registry import GROUPS, REGISTRY
+        from conformance.plan import sorted_catalogue
+        from conformance.strategies import FAMILIES
+        from conformance.targets import resolve
+
+        _say("Implementations")
+        for target, entry in zip(resolve(e.name for e in REGISTRY), REGISTRY, strict=True):
+            _say(f"  {entry.name:16} {entry.summary}")
             if target.missing:
-                typer.echo(f"  {'':16} not available: {target.missing}")
+                _say(f"  {'':16} not available: {target.missing}")
         for name, members in GROUPS.items():
-            typer.echo(f"  {name:16} all of {', '.join(members)}")
+            _say(f"  {name:16} all of {', '.join(members)}")
         family = 0
         for requirement in sorted_catalogue():
             if requirement.family != family:
                 family = requirement.family
-                typer.echo(f"\n{family}xx {FAMILIES[family].title}")
-            typer.echo(f"  {requirement.id}  {requirement.claim}")
+                _say(f"\n{family}xx {FAMILIES[family].title}")
+            _say(f"  {requirement.id}  {requirement.claim}")
 
 
 @app.command()
@@ -146,15 +197,18 @@ def replay(
     implementation: Annotated[
         str, typer.Option(help="Run it on this one instead of the implementation that the file names.")
     ] = "",
-    in_process: Annotated[bool, typer.Option("--in-process", help="Run the adapter in this process.")] = False,
+    in_process: InProcess = False,
     path: PathOption = None,
     debug: Debug = False,
 ) -> None:
-    """Run a saved case again and judge it by every requirement of its family."""
-    from conformance.replay import replay_file
+    """Run a saved case again and judge it by every requirement of its family.
 
+    Exit codes: 0 all hold; 1 something fails; 2 no such file or implementation; 3 nothing could be judged.
+    """
     with _clear_errors(debug):
-        code = replay_file(file, implementation, in_process=in_process, path=tuple(path or ()), say=typer.echo)
+        from conformance.replay import replay_file
+
+        code = replay_file(file, implementation, in_process=in_process, path=tuple(path or ()), say=_say)
     raise typer.Exit(code)
 
 
@@ -164,17 +218,19 @@ def report(
     out: Annotated[Path, typer.Option("-o", metavar="FILE", help="The page to write.")] = Path("report.html"),
     debug: Debug = False,
 ) -> None:
-    """Make one HTML report from results files."""
-    from reports.store import merge, read
-
+    """Make one HTML report from results files; the exit code is that of the run or runs."""
     with _clear_errors(debug):
+        from reports.store import merge, read
+
+        if any(out.resolve() == file.resolve() for file in results):
+            _fail(f"the report would overwrite the results file {out}", 2)
         parts = [read(file) for file in results]
         _make_writable(out.parent)
-        code = _conclude(results, out, merge(parts) if len(parts) > 1 else parts[0])
+        code = _conclude(results, out, merge(parts) if len(parts) > 1 else parts[0], debug)
     raise typer.Exit(code)
 
 
-class _clear_errors:  # noqa: N801 - reads as a statement
+class _clear_errors:
     """Turns the errors that users can cause into one message and an exit code, unless they asked for the traceback."""
 
     def __init__(self, debug: bool) -> None:
@@ -186,15 +242,19 @@ class _clear_errors:  # noqa: N801 - reads as a statement
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if error is None or self.debug:
             return
+        if isinstance(error, KeyboardInterrupt):
+            _fail("interrupted", 3)
         from conformance.case import CaseError
         from conformance.known_failures import KnownFailureError
         from conformance.session import SessionError
+        from conformance.targets import UsageError
         from reports.store import ResultsError
 
         if isinstance(error, UsageError | CaseError | KnownFailureError | ResultsError):
             _fail(str(error), 2)
         if isinstance(error, SessionError):
-            _fail(str(error), 3)
+            # The lines after the first are a traceback of the adapter's.
+            _fail(str(error).split("\n", maxsplit=1)[0], 3)
 
 
 def _fail(message: str, code: int) -> NoReturn:
@@ -202,11 +262,15 @@ def _fail(message: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
+def _make_printable() -> None:
+    """Let output hold γ and σ: as UTF-8 where the locale is plain C, and escaped where the encoding lacks them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            ascii_only = stream.encoding.lower().replace("_", "-") in ("ascii", "us-ascii", "ansi-x3.4-1968")
+            stream.reconfigure(encoding="utf-8" if ascii_only else stream.encoding, errors="backslashreplace")
+
+
 def main() -> None:
     """Run the command line."""
-    # Output that a pipe's reader no longer wants is no error of the run.
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    _make_printable()
     app()
-
-
-__all__ = ["app", "known_names", "main"]

@@ -1,24 +1,16 @@
 """What a run consists of: implementations, requirements, cases, and the options that all parts of it share."""
 
-import difflib
-import importlib.util
-import re
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from _pytest.mark.expression import Expression
-
-from adapters.registry import GROUPS, REGISTRY, expand
+from conformance.conversation import Timeouts
 from conformance.known_failures import KnownFailure
 from conformance.pool import Pool
 from conformance.requirements import CATALOGUE, Requirement
 from conformance.strategies import FAMILIES
+from conformance.targets import Target, UsageError, nearest
 
 ProfileName = Literal["quick", "default", "nightly"]
-
-
-class UsageError(Exception):
-    """A request that makes no sense; the text names the offender and what would do."""
 
 
 class Profile(NamedTuple):
@@ -28,28 +20,11 @@ class Profile(NamedTuple):
     explaining: float
 
 
-PROFILES: dict[str, Profile] = {
+PROFILES: dict[ProfileName, Profile] = {
     "quick": Profile(60, 4.0),
     "default": Profile(200, 20.0),
     "nightly": Profile(2000, 120.0),
 }
-
-
-class Target(NamedTuple):
-    """An implementation to run: its name in the report, and where its adapter is."""
-
-    name: str
-    target: str
-    #: What must be installed for it, where that is known.
-    module: str = ""
-    extra: str = ""
-
-    @property
-    def missing(self) -> str:
-        """Why it cannot run in this interpreter; empty where it can, or where only trying will tell."""
-        if not self.module or importlib.util.find_spec(self.module) is not None:
-            return ""
-        return f"{self.module} is not installed here (extra {self.extra!r})"
 
 
 class Plan(NamedTuple):
@@ -58,50 +33,39 @@ class Plan(NamedTuple):
     targets: tuple[Target, ...]
     #: Ids, in the catalogue's order.
     requirements: tuple[str, ...]
+    #: The cases by family; empty until they are drawn.
     pools: dict[int, Pool]
+    #: Folder for the results and the failing cases.
     out: Path
-    known: tuple[KnownFailure, ...]
-    explaining: float
+    known: tuple[KnownFailure, ...] = ()
+    #: Seconds per implementation.
+    explaining: float = 0.0
     in_process: bool = False
     fail_fast: bool = False
+    #: Folders to import adapters from.
     path: tuple[str, ...] = ()
+    timeouts: Timeouts = Timeouts()
+
+    @property
+    def families(self) -> tuple[int, ...]:
+        """The families that have a requirement in this run."""
+        return tuple(sorted({CATALOGUE[id_].family for id_ in self.requirements}))
 
     def requirements_of(self, family: int) -> list[Requirement]:
         """The requirements of a family that this run asks for."""
         return [CATALOGUE[id_] for id_ in self.requirements if CATALOGUE[id_].family == family]
 
 
-def known_names() -> list[str]:
-    """Names that ``resolve`` understands."""
-    return [*(entry.name for entry in REGISTRY), *GROUPS]
+def sorted_catalogue() -> list[Requirement]:
+    """All requirements in the order of their ids."""
+    return [CATALOGUE[id_] for id_ in sorted(CATALOGUE)]
 
 
-def resolve(names: tuple[str, ...]) -> tuple[Target, ...]:
-    """The implementations that these names and import paths stand for, in order and without repetition.
-
-    Raises UsageError for a name that is neither, with the nearest names.
-    """
-    targets: dict[str, Target] = {}
-    for name in names:
-        if ":" in name:
-            targets[_short(name, targets)] = Target(_short(name, targets), name)
-            continue
-        if name not in known_names():
-            near = difflib.get_close_matches(name, known_names(), 3, 0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known_names())}"
-            raise UsageError(
-                f"no implementation is called {name!r}: {hint} "
-                "An adapter of your own is named package.module:Class or path/to/file.py:Class."
-            )
-        for entry in expand(name):
-            targets[entry.name] = Target(entry.name, entry.target, entry.module, entry.extra)
-    return tuple(targets.values())
-
-
-def _short(target: str, taken: dict[str, Target]) -> str:
-    """The class name, or the whole import path where two classes are called the same."""
-    name = target.rsplit(":", 1)[1]
-    return target if name in taken or not name or name in known_names() else name
+def keywords(requirement: Requirement, implementation: str) -> list[str]:
+    """Names by which ``-k`` selects a requirement on an implementation, here and in pytest."""
+    title = FAMILIES[requirement.family].title
+    identifier = requirement.id.replace("-", "_")
+    return [requirement.id, identifier, requirement.name, requirement.check.__name__, title, implementation]
 
 
 class _Matcher:
@@ -117,32 +81,34 @@ class _Matcher:
 def select(expression: str, targets: tuple[Target, ...]) -> tuple[tuple[Target, ...], tuple[str, ...]]:
     """The implementations and requirements that a ``-k`` expression selects (pytest's own grammar).
 
-    It is matched against the requirement's id (BN-101 and BN_101), its name, its family's title and the
-    implementation's name. Raises UsageError where it is no expression or matches nothing.
+    Every requirement selected on one of the implementations runs on all of them: a report has no holes. Raises
+    UsageError where it is no expression or matches nothing.
     """
+    # Imported here since it is slow. It is private to pytest, but there is no other way to have its very grammar.
+    from _pytest.mark.expression import Expression
+
     try:
-        compiled = Expression.compile(re.sub(r"BN-(\d)", r"BN_\1", expression, flags=re.IGNORECASE))
+        compiled = Expression.compile(expression)
     except SyntaxError as error:
-        raise UsageError(f"-k {expression!r}: {error}") from error
+        raise UsageError(f"-k {expression!r}: {error.msg} (column {error.offset})") from error
+    catalogue = sorted_catalogue()
     chosen = [
-        (target, r.id)
-        for target in targets
-        for r in sorted_catalogue()
-        if compiled.evaluate(_Matcher(keywords(r, target.name)))
+        (target, r.id) for target in targets for r in catalogue if compiled.evaluate(_Matcher(keywords(r, target.name)))
     ]
     if not chosen:
         raise UsageError(f"-k {expression!r} selects nothing: see `bn-conformance list` for what there is")
     ids = {id_ for _, id_ in chosen}
-    return tuple(dict.fromkeys(target for target, _ in chosen)), tuple(r.id for r in sorted_catalogue() if r.id in ids)
+    return tuple(dict.fromkeys(target for target, _ in chosen)), tuple(r.id for r in catalogue if r.id in ids)
 
 
-def sorted_catalogue() -> list[Requirement]:
-    """All requirements in the order of their ids."""
-    return [CATALOGUE[id_] for id_ in sorted(CATALOGUE)]
+def check_known(known: tuple[KnownFailure, ...], file: Path) -> None:
+    """Raise UsageError for an entry that no run can ever match, since there is no such requirement.
 
-
-def keywords(requirement: Requirement, implementation: str) -> list[str]:
-    """Names by which ``-k`` selects a requirement on an implementation."""
-    title = FAMILIES[requirement.family].title
-    identifier = requirement.id.replace("-", "_")
-    return [identifier, requirement.name, requirement.check.__name__, title, implementation]
+    An implementation may be anybody's, and one that takes no part in this run: its name is not checked.
+    """
+    for number, entry in enumerate(known, 1):
+        if entry.requirement not in CATALOGUE:
+            hint = nearest(entry.requirement, (r.id for r in sorted_catalogue()))
+            raise UsageError(
+                f"{file}: entry {number} matches nothing: no requirement is called {entry.requirement!r}; {hint}"
+            )

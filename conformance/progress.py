@@ -12,10 +12,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from conformance.runner import Event
 from conformance.strategies import FAMILIES
 from conformance.unit import Finished
-from reports.records import Results
+from reports.records import Result, Results
 from reports.verdict import Verdict
 
 Tell = Callable[[Event], None]
+#: Outcomes that the summary lists one by one.
+_LISTED = ("fail", "crash", "timeout", "error", "stale known failure", "mistrusted")
 
 
 @contextlib.contextmanager
@@ -26,11 +28,11 @@ def watch() -> Iterator[Tell]:
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("cases"))
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("Running", total=None)
+        task = bar.add_task("", total=None)
 
         def tell(event: Event) -> None:
-            if event.cases_in_all:
-                bar.update(task, total=event.cases_in_all)
+            if event.doing:
+                bar.update(task, description=event.doing, total=event.cases_in_all or None)
             bar.advance(task, event.cases_done)
             if event.finished is not None:
                 bar.update(task, description=_name(event.finished))
@@ -43,8 +45,11 @@ def _plain() -> Tell:
     started = time.perf_counter()
 
     def tell(event: Event) -> None:
-        if event.finished is not None:
-            print(f"{time.perf_counter() - started:6.1f} s  {_line(event.finished)}", file=sys.stderr, flush=True)
+        line = event.doing or (_line(event.finished) if event.finished is not None else "")
+        # Whoever read the progress may have gone: the run goes on.
+        with contextlib.suppress(BrokenPipeError):
+            if line:
+                print(f"{time.perf_counter() - started:6.1f} s  {line}", file=sys.stderr, flush=True)
 
     return tell
 
@@ -56,21 +61,44 @@ def _name(done: Finished) -> str:
 def _line(done: Finished) -> str:
     """One line on a unit: how many requirements came to what."""
     if done.no_run:
-        return f"{_name(done)}: no run, {done.no_run.splitlines()[0]}"
+        return f"{_name(done)}: no run, {_first_line(done.no_run)}"
     counts = Counter(result.outcome for result in done.results)
     return f"{_name(done)}: " + ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts.items()))
 
 
-def summary(results: Results, found: Verdict) -> list[str]:
-    """The end of a run in words: what failed and why, the verdict, and where the time went."""
+def _first_line(text: str) -> str:
+    return text.splitlines()[0] if text else ""
+
+
+def summary(results: Results, found: Verdict, *, whole: bool = False) -> list[str]:
+    """The end of a run in words: what failed and why, the verdict, and where the time went.
+
+    ``whole`` shows tracebacks and last words too, where a reason has them.
+    """
+    rows = [_row(result) for result in results.results if result.outcome in _LISTED]
+    rows += _not_run(results, whole)
+    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:3]]
     lines = []
-    shown = ("fail", "crash", "timeout", "error", "stale known failure", "mistrusted")
-    for result in results.results:
-        if result.outcome in shown:
-            lines.append(f"{result.outcome:>10}  {result.requirement} {result.implementation}: {result.reason}")
-    lines += [f"{'no run':>10}  {who.name}: {who.no_run}" for who in results.header.implementations if who.no_run]
-    lines += ["", found.sentence, found.say]
-    return lines + _accounting(results)
+    for *cells, reason in rows:
+        aligned = "  ".join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True))
+        lines.append(f"{aligned}  {reason}".rstrip())
+    replays = [c.command for r in results.results if r.outcome in _LISTED for c in r.counterexamples[:1]]
+    if replays:
+        lines += ["", f"The first of these again: {replays[0]}"]
+    return [*lines, *([""] if lines else []), found.sentence, found.say, *_accounting(results)]
+
+
+def _row(result: Result) -> tuple[str, str, str, str]:
+    return result.outcome, result.requirement, result.implementation, _first_line(result.reason)
+
+
+def _not_run(results: Results, whole: bool) -> list[tuple[str, str, str, str]]:
+    """What was not run, one row for each reason and not one for each requirement."""
+    why = Counter((r.implementation, r.reason) for r in results.results if r.outcome == "no run")
+    return [
+        ("no run", f"{count} of {len(results.header.requirements)}", name, reason if whole else _first_line(reason))
+        for (name, reason), count in why.items()
+    ]
 
 
 def _accounting(results: Results) -> list[str]:
@@ -79,12 +107,14 @@ def _accounting(results: Results) -> list[str]:
         return []
     harness = footer.seconds_judging + footer.seconds_other + footer.seconds_drawing
     rate = footer.checks / harness if harness > 0 else 0.0
-    return [
-        "",
+    work = (
         f"{footer.cases} cases, {footer.steps} steps, {footer.checks} requirement checks in "
         f"{footer.seconds_total:.1f} s with {footer.workers} worker{'s' if footer.workers > 1 else ''}; "
-        f"{rate:.0f} checks per second of the suite's own time; peak memory {footer.peak_memory_mib:.0f} MiB.",
+        f"{rate:.0f} checks per second of the suite's own time; peak memory {footer.peak_memory_mib:.0f} MiB."
+    )
+    time_spent = (
         f"Seconds: {footer.seconds_framework:.1f} in frameworks, {footer.seconds_import:.1f} importing them, "
         f"{footer.seconds_drawing:.1f} drawing cases, {footer.seconds_judging:.1f} in oracle and bounds, "
-        f"{footer.seconds_explaining:.1f} explaining, {footer.seconds_other:.1f} other.",
-    ]
+        f"{footer.seconds_explaining:.1f} explaining, {footer.seconds_other:.1f} other."
+    )
+    return ["", work, time_spent]

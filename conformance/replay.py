@@ -3,68 +3,75 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from conformance.case import Case, CaseError, load
-from conformance.evidence import Evidence
-from conformance.explain import judge_case
-from conformance.plan import UsageError, resolve
-from conformance.requirements import CATALOGUE, Requirement
+from conformance.case import CaseError, load
+from conformance.plan import sorted_catalogue
+from conformance.pool import Pool, Pooled
+from conformance.requirements import Requirement
 from conformance.session import Session, SessionError, open_session
-from conformance.survey import execute
+from conformance.survey import Tally, survey
+from conformance.targets import UsageError, resolve
 
 Say = Callable[[str], None]
 
 
 def replay_file(file: Path, implementation: str, *, in_process: bool, path: tuple[str, ...], say: Say) -> int:
-    """Replay a case file and tell what each requirement of its family finds; 1 if any fails, else 0.
+    """Replay a case file and tell what each requirement of its family finds.
 
-    Raises CaseError, UsageError or SessionError, naming what is wrong.
+    Returns the exit code: 1 if any requirement fails, 3 if none could be judged, else 0. Raises CaseError, UsageError
+    or SessionError, naming what is wrong.
     """
     case, id_, named = load(file)
     name = implementation or named
     if not name:
         raise UsageError(f"{file} names no implementation: choose one with --implementation")
-    if id_ and id_ not in CATALOGUE:
-        raise CaseError(f"{file} speaks of requirement {id_}, which this version of the suite does not have")
+    requirements = sorted_catalogue()
+    if id_:
+        family = next((r.family for r in requirements if r.id == id_), None)
+        if family is None:
+            raise CaseError(f"{file} speaks of requirement {id_}, which this version of the suite does not have")
+        requirements = [r for r in requirements if r.family == family]
     targets = resolve((name,))
-    wanted = CATALOGUE[id_] if id_ else None
-    failed = False
     say(repr(case.held) + "\n")
+    codes = []
     for target in targets:
         if target.missing:
             raise SessionError(f"{target.name}: {target.missing}")
         with open_session(target.target, path=path, in_process=in_process) as session:
             say(f"{target.name}: {session.description.framework} {session.description.version}")
-            failed |= _judge_all(case, wanted, session, say)
-    return 1 if failed else 0
+            codes.append(_judge(Pooled(case, b""), requirements, session, say))
+    return 1 if 1 in codes else max(codes)
 
 
-def _judge_all(case: Case, wanted: Requirement | None, session: Session, say: Say) -> bool:
-    run = execute(case, session)
-    if run.trace.failure is not None:
-        say(f"  the case ended early: {run.trace.failure.kind} in {run.trace.failure.method}: {run.trace.failure.message}")
-        for line in run.trace.failure.stderr:
+def _judge(pooled: Pooled, requirements: list[Requirement], session: Session, say: Say) -> int:
+    found = survey(Pool(0, (pooled.case.spec,), (pooled,)), requirements, session)
+    tallies = found.tallies.values()
+    failing = [tally for tally in tallies if tally.failing or tally.broken]
+    for tally in failing:
+        say(f"  {tally.requirement.id} fails: {tally.requirement.claim}")
+        for line in _details(tally):
             say(f"    {line}")
-    failed = False
-    for requirement in CATALOGUE.values():
-        if wanted is not None and requirement.family != wanted.family:
-            continue
-        found = judge_case(requirement, case, session)
-        if found is not None:
-            failed = True
-            say(f"  {requirement.id} fails: {requirement.claim}")
-            for line in _details(found.evidence, found.message):
-                say(f"    {line}")
-    if not failed:
-        say("  every requirement of the family holds" if wanted is not None else "  every requirement holds")
-    return failed
+    held = sum(tally.passed for tally in tallies)
+    silent = len(requirements) - held - len(failing)
+    say(f"  {len(failing)} fail, {held} hold, {silent} say nothing of this case")
+    for reason in sorted({reason for tally in tallies for reason in tally.refusals}):
+        say(f"  unsupported: {reason}")
+    if failing:
+        return 1
+    return 0 if held else 3
 
 
-def _details(evidence: Evidence, message: str) -> list[str]:
-    lines = [message] if message else []
-    for worst in evidence.worst:
-        where = f"[{', '.join(str(i) for i in worst.place)}]" if worst.place else ""
-        lines.append(
-            f"step {worst.step}, {worst.quantity}{where}: got {worst.got!r}, expected {worst.expected!r} "
-            f"± {worst.allowed:.3g} (error ÷ bound {worst.ratio:.3g})"
-        )
+def _details(tally: Tally) -> list[str]:
+    lines = []
+    if tally.failing and tally.worst is not None:
+        evidence = tally.worst.evidence
+        lines += [evidence.message] if evidence.message else []
+        for worst in evidence.worst:
+            where = f"[{', '.join(str(i) for i in worst.place)}]" if worst.place else ""
+            lines.append(
+                f"step {worst.step}, {worst.quantity}{where}: got {worst.got!r}, expected {worst.expected!r} "
+                f"± {worst.allowed:.3g} (error ÷ bound {worst.ratio:.3g})"
+            )
+    elif tally.failure is not None:
+        method = f" in {tally.failure.method}" if tally.failure.method else ""
+        lines += [f"{tally.failure.kind}{method}: {tally.failure.message}", *tally.failure.stderr]
     return lines

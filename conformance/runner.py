@@ -1,48 +1,43 @@
 """A whole run: draws the cases, runs the units, writes results as they come, and accounts for the time it took."""
 
-import contextlib
-import datetime
+import datetime as dt
+import itertools
 import os
 import platform
-import signal
+import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import FrameType
 
+from adapters.interface import Conventions
 from conformance import pool as pools
 from conformance.agreement import Sample, agreements
-from conformance.plan import Plan, Target
-from conformance.pool import Pool
+from conformance.interruption import Interrupted, Interruptible
+from conformance.plan import Plan
 from conformance.requirements import CATALOGUE
 from conformance.strategies import FAMILIES
 from conformance.survey import Accounts
 from conformance.unit import Finished, Unit, declared, observed_conventions
-from conformance.workers import WorkerError, run_all
-from reports.records import Footer, Header, Implementation, RequirementInfo, Results
+from conformance.workers import run_all
+from reports.records import Footer, Header, Implementation, Line, Outcome, RequirementInfo, Results
 from reports.store import Writer, read
-from reports.verdict import exit_code, verdict
+from reports.verdict import exit_code
 
 FILE_NAME = "results.jsonl.gz"
 Tell = Callable[["Event"], None]
 
 
-class Interrupted(BaseException):
-    """The run was asked to end: Ctrl-C or a signal."""
-
-
 @dataclass(frozen=True)
 class Event:
-    """What a run tells whoever watches it: its size at the start, cases done, units finished."""
+    """What a run tells whoever watches it: what it is about to do, its size, cases done, units finished."""
 
-    cases_done: int = 0
+    doing: str = ""
     cases_in_all: int = 0
+    cases_done: int = 0
     finished: Finished | None = None
-    #: Cases that the pools of a finished unit held.
-    unit_cases: int = 0
 
 
 @dataclass
@@ -55,7 +50,7 @@ class _Books:
     imports: dict[str, float] = field(default_factory=dict)
     explaining: float = 0.0
     memory_mib: float = 0.0
-    outcomes: list[str] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
 
     def add(self, done: Finished) -> None:
         name = done.unit.target.name
@@ -63,8 +58,10 @@ class _Books:
         self.imports[name] = self.imports.get(name, 0.0) + done.seconds_import
         self.explaining += done.seconds_explaining
         self.memory_mib = max(self.memory_mib, done.memory_mib)
+        self.outcomes += [result.outcome for result in done.results]
 
-    def footer(self, complete: bool, reason: str, code: int, workers: int) -> Footer:
+    def footer(self, reason: str, workers: int) -> Footer:
+        """The last line; a reason is why the run ended before it was done."""
         total = Accounts()
         for accounts in self.accounts.values():
             total.add(accounts)
@@ -72,9 +69,9 @@ class _Books:
         imports = sum(self.imports.values())
         spent = total.framework + total.judging + imports + self.drawing + self.explaining
         return Footer(
-            complete=complete,
+            complete=not reason,
             reason=reason,
-            exit_code=code,
+            exit_code=exit_code(self.outcomes, complete=not reason),
             seconds_total=round(seconds, 3),
             seconds_framework=round(total.framework, 3),
             seconds_import=round(imports, 3),
@@ -103,87 +100,88 @@ def _shares(accounts: Accounts, seconds_import: float) -> dict[str, float]:
     }
 
 
-def draw_pools(requirements: tuple[str, ...], seed: int, cases: int) -> tuple[dict[int, Pool], float]:
-    """Draw the cases of every family that has a requirement in the run; the seconds it took too."""
-    started = time.perf_counter()
-    families = sorted({CATALOGUE[id_].family for id_ in requirements})
-    drawn = {family: pools.draw(family, seed, cases) for family in families}
-    return drawn, time.perf_counter() - started
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Turn SIGTERM and SIGINT into Interrupted while inside."""
-
-    def interrupt(number: int, _: FrameType | None) -> None:
-        raise Interrupted(signal.Signals(number).name)
-
-    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
 def prepare(out: Path) -> Path:
     """Make the output folder ready and keep an earlier run's results beside the new ones; the new file's path."""
     path = out / FILE_NAME
     if path.exists():
-        stamp = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC).strftime("%Y%m%dT%H%M%S")
-        path.rename(out / f"results-{stamp}.jsonl.gz")
+        stamp = dt.datetime.fromtimestamp(path.stat().st_mtime, dt.UTC).strftime("%Y%m%dT%H%M%S")
+        names = itertools.chain([f"results-{stamp}"], (f"results-{stamp}-{n}" for n in itertools.count(2)))
+        path.rename(next(kept for name in names if not (kept := out / f"{name}.jsonl.gz").exists()))
     return path
 
 
-def run(plan: Plan, header: Header, seconds_drawing: float, workers: int, tell: Tell) -> Results:
+class _Run:
+    """A run under way."""
+
+    def __init__(self, plan: Plan, writer: Writer, interruptible: Interruptible, tell: Tell) -> None:
+        self._plan, self._writer, self._interruptible, self._tell = plan, writer, interruptible, tell
+        self.books = _Books()
+        self._samples: dict[str, list[Sample]] = {target.name: [] for target in plan.targets}
+        self._conventions: dict[str, set[Conventions]] = {target.name: set() for target in plan.targets}
+
+    def _write(self, lines: Iterable[Line], done: Finished | None = None) -> None:
+        """Write all lines or none and count what they are of: an interruption waits."""
+        with self._interruptible.shield():
+            for line in lines:
+                self._writer.write(line)
+            if done is not None:
+                self.books.add(done)
+
+    def draw(self, seed: int, cases: int) -> None:
+        """Draw the cases of every family of the plan and keep them beside the results."""
+        started = time.perf_counter()
+        drawn = {}
+        for family in self._plan.families:
+            self._tell(Event(doing=f"drawing cases, {FAMILIES[family].title.lower()}"))
+            drawn[family] = pools.draw(family, seed, cases)
+        pools.store(list(drawn.values()), self._plan.out / "cases.json")
+        self._plan = self._plan._replace(pools=drawn)
+        self.books.drawing = time.perf_counter() - started
+
+    def run(self, workers: int) -> None:
+        """Run the units; each one's records are written as it finishes."""
+        plan = self._plan
+        units = [Unit(target, family) for target in plan.targets for family in plan.families]
+        cases = sum(len(plan.pools[unit.family].cases) for unit in units)
+        self._tell(Event(doing=f"running {cases} cases", cases_in_all=cases))
+        for message in run_all(units, plan, workers, lambda n: self._tell(Event(cases_done=n))):
+            if isinstance(message, float):
+                self.books.memory_mib = max(self.books.memory_mib, message)
+            else:
+                self._take(message)
+        self._write(agreements(self._samples))
+
+    def _take(self, done: Finished) -> None:
+        name = done.unit.target.name
+        self._samples[name] += done.samples
+        self._conventions[name] |= done.conventions
+        self._write([_implementation(done, self._conventions[name]), *done.results], done)
+        self._tell(Event(finished=done))
+        if self._plan.fail_fast and exit_code([r.outcome for r in done.results], complete=True) == 1:
+            raise Interrupted("--fail-fast")
+
+
+def run(plan: Plan, header: Header, workers: int, tell: Tell) -> Results:
     """Run the plan and return its results, which have been written to ``plan.out`` line by line.
 
     An interruption, or a failure of the suite's own code, leaves a results file that is marked incomplete.
     """
     path = prepare(plan.out)
-    books = _Books(drawing=seconds_drawing)
-    units = [Unit(target, family) for target in plan.targets for family in plan.pools]
-    reason = ""
-    with Writer(path) as writer:
+    units = len(plan.targets) * len(plan.families)
+    with Interruptible() as interruptible, Writer(path) as writer:
         writer.write(header)
-        pools.store(list(plan.pools.values()), plan.out / "cases.json")
+        under_way = _Run(plan, writer, interruptible, tell)
+        reason = ""
         try:
-            with _interruptible():
-                _run_units(units, plan, workers, writer, books, tell)
+            under_way.draw(header.seed, header.cases_per_family)
+            under_way.run(workers)
         except Interrupted as interruption:
             reason = f"interrupted by {interruption}"
-        except WorkerError as error:
-            reason = str(error)
-        code = exit_code(books.outcomes, complete=not reason)  # type: ignore[arg-type]
-        writer.write(books.footer(not reason, reason, code, max(1, min(workers, len(units)))))
+        writer.write(under_way.books.footer(reason, max(1, min(workers, units))))
     return read(path)
 
 
-def _run_units(units: list[Unit], plan: Plan, workers: int, writer: Writer, books: _Books, tell: Tell) -> None:
-    samples: dict[str, list[Sample]] = {target.name: [] for target in plan.targets}
-    conventions: dict[str, set[object]] = {}
-    sizes = {family: len(pool.cases) for family, pool in plan.pools.items()}
-    tell(Event(cases_in_all=sum(sizes[unit.family] for unit in units)))
-    for message in run_all(units, plan, workers, lambda n: tell(Event(cases_done=n))):
-        if isinstance(message, float):
-            books.memory_mib = max(books.memory_mib, message)
-            continue
-        name = message.unit.target.name
-        books.add(message)
-        samples[name] += message.samples
-        conventions.setdefault(name, set()).update(message.conventions)
-        writer.write(_implementation(message, conventions[name]))  # type: ignore[arg-type]
-        for result in message.results:
-            books.outcomes.append(result.outcome)
-            writer.write(result)
-        tell(Event(finished=message, unit_cases=sizes[message.unit.family]))
-        if plan.fail_fast and exit_code([r.outcome for r in message.results], complete=True) == 1:
-            raise Interrupted("--fail-fast")
-    for agreement in agreements(samples):
-        writer.write(agreement)
-
-
-def _implementation(done: Finished, conventions: set[object]) -> Implementation:
+def _implementation(done: Finished, conventions: set[Conventions]) -> Implementation:
     who = done.description
     if who is None:
         return Implementation(name=done.unit.target.name, no_run=done.no_run)
@@ -197,15 +195,13 @@ def _implementation(done: Finished, conventions: set[object]) -> Implementation:
         details=details,
         notes=list(who.notes),
         capabilities=declared(who.capabilities),
-        conventions=observed_conventions(conventions),  # type: ignore[arg-type]
+        conventions=observed_conventions(conventions),
     )
 
 
-def header(
-    targets: tuple[Target, ...], requirements: tuple[str, ...], profile: str, seed: int, cases: int
-) -> Header:
+def header(plan: Plan, profile: str, seed: int, cases: int) -> Header:
     """The header of a run that starts now."""
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     return Header(
         run=f"{now:%Y%m%dT%H%M%SZ}-{seed}",
         started=now.isoformat(timespec="seconds"),
@@ -214,9 +210,9 @@ def header(
         seed=seed,
         cases_per_family=cases,
         environment=environment(),
-        implementations=[Implementation(name=target.name) for target in targets],
-        requirements=[_info(id_) for id_ in requirements],
-        command=" ".join(["bn-conformance", *sys.argv[1:]]),
+        implementations=[Implementation(name=target.name) for target in plan.targets],
+        requirements=[_info(id_) for id_ in plan.requirements],
+        command=shlex.join(["bn-conformance", *sys.argv[1:]]),
     )
 
 
@@ -248,6 +244,3 @@ def environment() -> dict[str, str]:
         "NumPy": _version("numpy"),
         "Hypothesis": _version("hypothesis"),
     }
-
-
-__all__ = ["Event", "Interrupted", "draw_pools", "header", "run", "verdict"]

@@ -5,17 +5,19 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from adapters.interface import Capabilities, Conventions, Spec
 from adapters.program import Failure
 from conformance.agreement import Sample, sample
 from conformance.case import Case
 from conformance.derive import without_gradients
-from conformance.evidence import Evidence
+from conformance.evidence import NOTHING, Evidence
 from conformance.judge import Judge, Run
 from conformance.pool import Pool, Pooled
 from conformance.requirements import Requirement
 from conformance.requirements._catalogue import Derive
-from conformance.session import Session
+from conformance.session import Session, SessionError
 from reports.records import Examples, Histogram
 
 #: Hosts that die or hang in one family before its remaining cases are given up.
@@ -157,14 +159,16 @@ def survey(
     result = Survey({r.id: Tally(r) for r in requirements})
     started = time.perf_counter()
     for index, pooled in enumerate(pool.cases):
-        _judge_case(pooled, result, session, keep=index < SAMPLED_CASES, identity=(pool.family, index))
+        try:
+            _judge_case(pooled, result, session, keep=index < SAMPLED_CASES, identity=(pool.family, index))
+        except SessionError as error:
+            # It cannot be started again: what it did until now is judged all the same.
+            result.stopped = str(error)
+            break
         progress(1)
         if stop_at and any(t.failing or t.broken for id_, t in result.tallies.items() if id_ in stop_at):
             result.stopped = "stopped at the first failure"
-        elif result.crashes >= CRASHES_PER_FAMILY:
-            result.stopped = f"its host died {result.crashes} times"
-        elif result.timeouts >= TIMEOUTS_PER_FAMILY:
-            result.stopped = f"its host hung {result.timeouts} times"
+        result.stopped = result.stopped or given_up(result)
         if result.stopped:
             break
     accounts = result.accounts
@@ -213,7 +217,7 @@ def _judge_case(pooled: Pooled, result: Survey, session: Session, *, keep: bool,
     run = execute(case, session, result)
     if run.trace.conventions is not None:
         result.conventions.add(run.trace.conventions)
-    derived: dict[Derive, tuple[Run, ...]] = {}
+    derived: dict[Derive, tuple[Run, ...] | None] = {}
     for tally in result.tallies.values():
         requirement = tally.requirement
         tally.total += 1
@@ -221,9 +225,8 @@ def _judge_case(pooled: Pooled, result: Survey, session: Session, *, keep: bool,
             tally.unsupported += 1
             continue
         if requirement.derive is not None and requirement.derive not in derived:
-            cases = requirement.derive(case)
-            derived[requirement.derive] = tuple(execute(other, session, result) for other in cases)
-        others = derived.get(requirement.derive, ()) if requirement.derive is not None else ()
+            derived[requirement.derive] = _derived_runs(requirement.derive(case), run, session, result)
+        others = () if requirement.derive is None else derived[requirement.derive]
         started = time.perf_counter()
         _judge(tally, pooled, run, others)
         result.accounts.judging += time.perf_counter() - started
@@ -232,6 +235,29 @@ def _judge_case(pooled: Pooled, result: Survey, session: Session, *, keep: bool,
         started = time.perf_counter()
         result.samples += sample(run, identity)
         result.accounts.judging += time.perf_counter() - started
+
+
+def _derived_runs(cases: tuple[Case, ...], run: Run, session: Session, result: Survey) -> tuple[Run, ...] | None:
+    """Run the derived cases; None, since each could cost a restart or a timeout more, where hosts die or hang anyway."""
+    runs = []
+    for case in cases:
+        if _lost(run) or given_up(result):
+            return None
+        runs.append(execute(case, session, result))
+    return tuple(runs)
+
+
+def _lost(run: Run) -> bool:
+    return run.trace.failure is not None and run.trace.failure.kind in ("crash", "timeout", "no run")
+
+
+def given_up(result: Survey) -> str:
+    """Why no more cases are run; empty while they are."""
+    if result.crashes >= CRASHES_PER_FAMILY:
+        return f"its host died {result.crashes} times"
+    if result.timeouts >= TIMEOUTS_PER_FAMILY:
+        return f"its host hung {result.timeouts} times"
+    return ""
 
 
 def has_capability(requirement: Requirement, capabilities: Capabilities) -> bool:
@@ -259,14 +285,15 @@ def examine(requirement: Requirement, run: Run, others: tuple[Run, ...]) -> tupl
     The dear bound lies between the other two: it need not be computed where they agree.
     """
     case, trace = run.case, run.trace
-    evidence = requirement.check(case, trace, Judge(run, "prob", others))
-    if not evidence.fails:
-        return evidence, "prob"
-    if all(w.allowed == 0 for w in evidence.worst):
-        return evidence, "exact"
-    if requirement.check(case, trace, Judge(run, "worst", others)).fails:
-        return evidence, "worst"
-    return requirement.check(case, trace, Judge(run, "panel", others)), "panel"
+    with np.errstate(all="ignore"):  # wrong results may be anything
+        evidence = requirement.check(case, trace, Judge(run, "prob", others))
+        if not evidence.fails:
+            return evidence, "prob"
+        if all(w.allowed == 0 for w in evidence.worst):
+            return evidence, "exact"
+        if requirement.check(case, trace, Judge(run, "worst", others)).fails:
+            return evidence, "worst"
+        return requirement.check(case, trace, Judge(run, "panel", others)), "panel"
 
 
 def measure(requirement: Requirement, run: Run, others: tuple[Run, ...]) -> tuple[Evidence, float]:
@@ -274,8 +301,9 @@ def measure(requirement: Requirement, run: Run, others: tuple[Run, ...]) -> tupl
 
     A proven ratio above 1 is wrong whatever the order of summation.
     """
-    evidence = requirement.check(run.case, run.trace, Judge(run, "panel", others))
-    return evidence, requirement.check(run.case, run.trace, Judge(run, "worst", others)).ratio
+    with np.errstate(all="ignore"):
+        evidence = requirement.check(run.case, run.trace, Judge(run, "panel", others))
+        return evidence, requirement.check(run.case, run.trace, Judge(run, "worst", others)).ratio
 
 
 def relevant_failure(requirement: Requirement, runs: Iterable[Run]) -> Failure | None:
@@ -292,17 +320,27 @@ def relevant_failure(requirement: Requirement, runs: Iterable[Run]) -> Failure |
     return None
 
 
-def _judge(tally: Tally, pooled: Pooled, run: Run, others: tuple[Run, ...]) -> None:
-    complete = all(other.trace.failure is None for other in others)
-    evidence, decided_by = Evidence(), "prob"
-    if complete:
-        evidence, decided_by = examine(tally.requirement, run, others)
+def judge(requirement: Requirement, run: Run, others: tuple[Run, ...] | None) -> tuple[Evidence, str, Failure | None]:
+    """What a requirement finds, by which bound, and why a run broke if that kept the requirement from judging it.
+
+    A requirement that raises is a mistake of the suite: it costs the example, not the run.
+    """
+    evidence, decided_by = NOTHING, "prob"
+    if others is not None and all(other.trace.failure is None for other in others):
+        try:
+            evidence, decided_by = examine(requirement, run, others)
+        except Exception as error:
+            raised = f"the requirement itself raised {type(error).__name__}: {error}"
+            return NOTHING, decided_by, Failure("error", raised)
+    if evidence.fails:
+        return evidence, decided_by, None
+    return evidence, decided_by, relevant_failure(requirement, (run, *(others or ())))
+
+
+def _judge(tally: Tally, pooled: Pooled, run: Run, others: tuple[Run, ...] | None) -> None:
+    evidence, decided_by, failure = judge(tally.requirement, run, others)
     if evidence.fails:
         tally.add(pooled, evidence, decided_by)
-        return
-    failure = relevant_failure(tally.requirement, (run, *others))
-    if failure is None and not complete:
-        tally.not_applicable += 1
     elif failure is not None and failure.kind == "unsupported":
         tally.unsupported += 1
         tally.refusals[failure.message] = tally.refusals.get(failure.message, 0) + 1

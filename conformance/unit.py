@@ -5,19 +5,19 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from adapters.interface import Capabilities, Conventions, Description
 from conformance._results import counterexample, outcome, result
 from conformance.agreement import Sample
 from conformance.evidence import Evidence
 from conformance.explain import Smallest, shrink
-from conformance.known_failures import KnownFailure, find
-from conformance.plan import Plan, Target
+from conformance.known_failures import find
+from conformance.plan import Plan
 from conformance.pool import Pool, Pooled
-from conformance.requirements import CATALOGUE
 from conformance.session import Session, SessionError, open_session
-from conformance.survey import Accounts, Example, Survey, Tally, execute, measure, survey
+from conformance.survey import Accounts, Example, Survey, Tally, asked, execute, measure, survey
+from conformance.targets import Target
 from reports.records import Counterexample, Result
 
 Progress = Callable[[int], None]
@@ -70,12 +70,18 @@ class Sessions:
         try:
             if target.missing:
                 raise SessionError(f"{target.name}: {target.missing}")
-            session = open_session(target.target, path=self._plan.path, in_process=self._plan.in_process)
+            plan = self._plan
+            session = open_session(target.target, path=plan.path, in_process=plan.in_process, timeouts=plan.timeouts)
         except SessionError as error:
             self._failed[target.name] = str(error)
             raise
         self._open[target.name] = session
         return session, time.perf_counter() - started
+
+    def drop(self, target: Target) -> None:
+        """Close an implementation's session, if it has one: nobody knows what state it is in."""
+        if target.name in self._open:
+            self._open.pop(target.name).close()
 
     def drop_others(self, target: Target) -> None:
         """Close the sessions of all other implementations: a worker holds one framework in memory at a time."""
@@ -104,10 +110,9 @@ def run_unit(unit: Unit, plan: Plan, sessions: Sessions, progress: Progress) -> 
     requirements = plan.requirements_of(unit.family)
     try:
         session, seconds_import = sessions.get(unit.target)
-        found = survey(pool, requirements, session, fail_fast=plan.fail_fast, progress=progress)
+        found = survey(pool, requirements, session, stop_at=_final(unit, plan, session), progress=progress)
     except SessionError as error:
-        ids = [requirement.id for requirement in requirements]
-        return Finished(unit, [_no_run(id_, unit.target.name, str(error)) for id_ in ids], no_run=str(error))
+        return no_run(unit, plan, str(error))
     finished = Finished(unit, [], session.description, dict(session.details), found.accounts, found.conventions)
     finished.samples = found.samples
     finished.seconds_import = seconds_import
@@ -119,16 +124,31 @@ def run_unit(unit: Unit, plan: Plan, sessions: Sessions, progress: Progress) -> 
     return finished
 
 
-def _no_run(requirement: str, implementation: str, reason: str) -> Result:
-    revision = CATALOGUE[requirement].revision
-    return Result(
-        requirement=requirement, revision=revision, implementation=implementation, outcome="no run", reason=reason
-    )
+def _final(unit: Unit, plan: Plan, session: Session) -> frozenset[str]:
+    """The requirements whose failure ends the unit: with ``--fail-fast`` all that are not known to fail."""
+    if not plan.fail_fast:
+        return frozenset()
+    name, version = unit.target.name, session.description.version
+    ids = (requirement.id for requirement in plan.requirements_of(unit.family))
+    return frozenset(id_ for id_ in ids if find(plan.known, id_, name, version) is None)
 
 
-def _explained(
-    tally: Tally, found: Survey, unit: Unit, plan: Plan, session: Session, sessions: Sessions
-) -> Result:
+def no_run(unit: Unit, plan: Plan, reason: str) -> Finished:
+    """What a unit comes to that was not run."""
+    results = [
+        Result(
+            requirement=requirement.id,
+            revision=requirement.revision,
+            implementation=unit.target.name,
+            outcome="no run",
+            reason=reason,
+        )
+        for requirement in plan.requirements_of(unit.family)
+    ]
+    return Finished(unit, results, no_run=reason)
+
+
+def _explained(tally: Tally, found: Survey, unit: Unit, plan: Plan, session: Session, sessions: Sessions) -> Result:
     """The record of one requirement, with its counterexamples where it failed."""
     name, id_ = unit.target.name, tally.requirement.id
     known = find(plan.known, id_, name, session.description.version)
@@ -140,35 +160,36 @@ def _explained(
     if came_to[0] in ("fail", "error", "crash", "timeout", "known failure"):
         pool = plan.pools[unit.family]
         budget = 0.0 if came_to[0] == "known failure" else sessions.explaining_left(unit.target)
-        counterexamples, proven = _counterexamples(tally, pool, plan, name, session, budget)
+        counterexamples, proven = _counterexamples(tally, pool, plan, unit.target, session, budget)
         sessions.spend(unit.target, time.perf_counter() - started)
     return result(tally, name, came_to, counterexamples, proven, time.perf_counter() - started)
 
 
 def _counterexamples(
-    tally: Tally, pool: Pool, plan: Plan, name: str, session: Session, budget: float
+    tally: Tally, pool: Pool, plan: Plan, target: Target, session: Session, budget: float
 ) -> tuple[list[Counterexample], float | None]:
     """The smallest and the worst failing case, and the worst one's ratio to the proven bound."""
     requirement = tally.requirement
     start = tally.smallest.pooled if tally.smallest is not None else tally.broken_case
     assert start is not None
     shrunk = shrink(requirement, pool, start, session, budget / 2) if budget > 0 else None
-    kind = "smallest" if shrunk is not None else "smallest seen"
+    kind: Literal["smallest", "smallest seen"] = "smallest" if shrunk is not None else "smallest seen"
     smallest = shrunk or _as_seen(tally, start)
-    records = [counterexample(kind, smallest, requirement, name, plan.out)]
+    records = [counterexample(kind, smallest, requirement, target, plan)]
     if tally.worst is None or not tally.worst.evidence.fails:
         return records, None
     worst = tally.worst
     try:
-        run = execute(worst.pooled.case, session)
+        run = execute(asked(worst.pooled.case, session.description.capabilities), session)
         others = tuple(execute(c, session) for c in requirement.derive(run.case)) if requirement.derive else ()
-        evidence, proven = measure(requirement, run, others)
+        broken = any(other.trace.failure is not None for other in (run, *others))
+        evidence, proven = (worst.evidence, None) if broken else measure(requirement, run, others)
     except SessionError:
         evidence, proven = worst.evidence, None
     if evidence.fails:
         tally.worst = worst = Example(worst.pooled, evidence, worst.decided_by)
     found = Smallest(worst.pooled.case, worst.evidence, "")
-    return [*records, counterexample("worst", found, requirement, name, plan.out)], proven
+    return [*records, counterexample("worst", found, requirement, target, plan)], proven
 
 
 def _as_seen(tally: Tally, start: Pooled) -> Smallest:
@@ -200,6 +221,5 @@ def _printed(value: object) -> str:
 def observed_conventions(found: set[Conventions]) -> dict[str, list[str]]:
     """Each convention with the values that were declared over the specs of the run."""
     return {
-        name: sorted({_printed(getattr(c, name)) or "that of the input" for c in found})
-        for name in Conventions._fields
+        name: sorted({_printed(getattr(c, name)) or "that of the input" for c in found}) for name in Conventions._fields
     }
