@@ -120,17 +120,38 @@ def permuted(case: Case) -> tuple[Case, ...]:
     return (map_arrays(case, x=change, dy=change),)
 
 
+def kept_channels(case: Case) -> Array:
+    """Which channels ``other_channels`` leaves as they are: about half, in no pattern; (C,) booleans."""
+    channels = int(np.prod(case.spec.parameter_shape))
+    first = next((call.x.size for call in case.expanded.calls if call.x is not None), 0)
+    kept = np.random.default_rng([channels, first]).permutation(channels) < (channels + 1) // 2
+    return np.asarray(kept)
+
+
 def other_channels(case: Case) -> tuple[Case, ...]:
-    """The case with every second channel's data replaced by something much larger; nothing for a single channel."""
-    if int(np.prod(case.spec.parameter_shape)) < 2:
+    """The case with half of the channels given other data and parameters; nothing for a single channel."""
+    kept = kept_channels(case)
+    if kept.all():
         return ()
 
     def change(rows: Array, _: int) -> Array:
-        rows = rows.copy()
-        rows[1::2] = np.clip(rows[1::2, ::-1] * -8 + 64, -6e4, 6e4)
-        return rows
+        return np.where(kept.reshape(-1, 1), rows, np.clip(rows[:, ::-1] * -8 + 64, -6e4, 6e4))
 
-    return (map_arrays(case, x=change, dy=change),)
+    def other(start: Start, _: int) -> Start:
+        changed = {}
+        for name, factor, offset in (
+            ("gamma", -2, 3),
+            ("beta", 2, -5),
+            ("moving_mean", -1, 7),
+            ("moving_variance", 4, 2),
+        ):
+            held = getattr(start, name)
+            if isinstance(held, Given):
+                mask = kept.reshape(held.shape)
+                changed[name] = Given.of(np.where(mask, held.array, held.array * factor + offset).astype(held.dtype))
+        return msgspec.structs.replace(start, **changed)
+
+    return (_with_starts(map_arrays(case, x=change, dy=change), other),)
 
 
 def _with_starts(case: Case, change: Callable[[Start, int], Start]) -> Case:

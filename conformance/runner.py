@@ -188,6 +188,7 @@ def _implementation(done: Finished, conventions: set[Conventions]) -> Implementa
     details = dict(done.details)
     return Implementation(
         name=done.unit.target.name,
+        target=done.unit.target.target,
         framework=who.framework,
         version=who.version,
         device=who.device,

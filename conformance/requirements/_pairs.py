@@ -21,8 +21,18 @@ def pairs(judge: Judge, other: Judge, *ops: str) -> Iterator[tuple[View, View]]:
     return zip(judge.steps(*ops), other.steps(*ops), strict=False)
 
 
-def same(judge: Judge, other: Judge, mine: View, theirs: View, quantity: str, match: Match | None = None) -> Evidence:
+def same(
+    judge: Judge,
+    other: Judge,
+    mine: View,
+    theirs: View,
+    quantity: str,
+    match: Match | None = None,
+    slack: Array | float = 0.0,
+) -> Evidence:
     """The same result of two steps agrees; ``match`` maps mine (and its bound) to where theirs has it.
+
+    ``slack`` (C, 1) is added to the bounds: infinite where a channel is not to be compared.
 
     Two inference steps may start from moving statistics that differ by rounding: what the oracle makes of that
     difference is allowed for.
@@ -36,7 +46,7 @@ def same(judge: Judge, other: Judge, mine: View, theirs: View, quantity: str, ma
     expected = getattr(judge.truth(mine), quantity)
     if match is not None:
         got, bound, expected = match(got), match(bound), match(expected)
-    bound = bound + other.bound(theirs, quantity)
+    bound = bound + other.bound(theirs, quantity) + slack
     if mine.call.op == "infer":
         with np.errstate(all="ignore"):
             bound = bound + np.abs(expected - getattr(other.truth(theirs), quantity))

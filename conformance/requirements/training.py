@@ -84,20 +84,13 @@ def order_of_positions(case: Case, trace: Trace, judge: Judge) -> Evidence:
 
 @requirement("BN-106", source="Ioffe & Szegedy 2015, section 3", derive=derive.other_channels)
 def channels_are_independent(case: Case, trace: Trace, judge: Judge) -> Evidence:
-    """A channel's results do not depend on what the other channels hold."""
+    """A channel's results do not depend on what the other channels hold, data and parameters alike."""
+    others = np.where(derive.kept_channels(case), 0.0, np.inf).reshape(-1, 1)
     parts = []
     for other in judge.derived:
         for mine, theirs in pairs(judge, other, "train", "infer"):
-            if mine.call.op == "infer":
-                continue
             for quantity in ("y", "dx", "dgamma", "dbeta"):
-                got, others = judge.got(mine, quantity), other.got(theirs, quantity)
-                if got is None or others is None:
-                    continue
-                bound = judge.bound(mine, quantity) + other.bound(theirs, quantity)
-                bound = bound + np.where(np.arange(len(bound)) % 2 == 1, np.inf, 0.0).reshape(-1, 1)
-                scale = judge.variation(mine) if quantity == "y" else None
-                parts.append(other.compare(quantity, others, got, bound, theirs, scale=scale))
+                parts.append(same(judge, other, mine, theirs, quantity, slack=others))
     return combine(parts)
 
 

@@ -9,7 +9,7 @@ from adapters.numpy_reference import NumpyLayer
 from tests.zoo.registry import fault
 
 
-@fault("1", "BN-110", "BN-101")
+@fault("1", "BN-110", "BN-101", "BN-107")
 class BetaBeforeGamma(NumpyLayer):
     """Adds beta before the multiplication by gamma."""
 
@@ -25,7 +25,7 @@ class BetaInsideDivision(NumpyLayer):
         return (self.scale() * (x - mean) + self.shift()) * r
 
 
-@fault("1", "BN-110", "BN-101")
+@fault("1", "BN-110", "BN-101", "BN-107")
 class BetaTwice(NumpyLayer):
     """Adds beta twice: in the kernel, and again as the bias of the layer."""
 
@@ -117,7 +117,7 @@ class FoldedShiftForgetsGamma(NumpyLayer):
         return self.scale() * r * x + (self.shift() - mean * r)
 
 
-@fault("2", "BN-201", "BN-110")
+@fault("2", "BN-201")
 class InferenceForgetsBeta(NumpyLayer):
     """Leaves beta out in inference: the exporter expects it in the next layer's bias."""
 

@@ -11,7 +11,7 @@ from adapters.numpy_reference import NumpyLayer
 from tests.zoo.registry import RowLayer, fault
 
 
-@fault("7", "BN-701", "BN-702")
+@fault("7", "BN-701")
 class InputCenteredInPlace(NumpyLayer):
     """Centers the input in its own memory in training."""
 
@@ -108,7 +108,7 @@ class GradientBufferReused(NumpyLayer):
         return step._replace(dgamma=self.buffer)
 
 
-@fault("7", "BN-703", "BN-705")
+@fault("7", "BN-703")
 class OutputBufferShared(NumpyLayer):
     """Returns outputs from a ring of two buffers per shape that all layers share."""
 
@@ -154,7 +154,7 @@ class SetStateRaisesInPlace(NumpyLayer):
             np.maximum(state.moving_variance, np.float32(self.spec.epsilon), out=state.moving_variance)
 
 
-@fault("7", "BN-707", "BN-301")
+@fault("7", "BN-707")
 class UpdateFromRetainedInput(NumpyLayer):
     """Keeps a training input, and takes its statistics only when they are needed."""
 

@@ -87,7 +87,7 @@ class InferenceUsesLastBatchOfShape(WithStatistics):
         return self.infer_with(statistics if shape == x.shape else self.own(), x, dy)
 
 
-@fault("2", "BN-201", "BN-206")
+@fault("2", "BN-201", "BN-206", "BN-708")
 class TrainingModeSticks(WithStatistics):
     """Runs the first inference after a training step with the batch's statistics: the flag is switched too late."""
 

@@ -123,7 +123,7 @@ class ParametersInWrittenOrder(NumpyLayer):
         return super().broadcast(parameter.reshape(extents).transpose(written).reshape(shape))
 
 
-@fault("1", "BN-101", "BN-302")
+@fault("1", "BN-101")
 class SingleChannelUnbiased(NumpyLayer):
     """Takes the unbiased variance for a single channel, which goes through a library's scalar routine."""
 

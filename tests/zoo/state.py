@@ -155,7 +155,7 @@ class StateIsShared(NumpyLayer):
         return super().state()._replace(gamma=self.gamma, beta=self.beta)
 
 
-@fault("7", "BN-706", "BN-303")
+@fault("7", "BN-706")
 class StateCached(NumpyLayer):
     """Returns the state that was read last until the next training step, whatever is set in between."""
 

@@ -43,7 +43,7 @@ class UnbiasedNormalization(NumpyLayer):
         return mean, variance * (m / max(m - 1, 1))
 
 
-@fault("1", "BN-101", "BN-301")
+@fault("1", "BN-101")
 class SpatialStatistics(PartialReduction):
     """Takes the statistics of each sample over its spatial axes, as instance normalization does."""
 

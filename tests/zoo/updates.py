@@ -184,7 +184,7 @@ class UpdateFalseIgnored(SeparateUpdateLayer):
         return step
 
 
-@fault("3", "BN-306", "BN-303", declares=SEPARATE, capabilities=SEPARATELY)
+@fault("3", "BN-306", declares=SEPARATE, capabilities=SEPARATELY)
 class LeftOutUpdateRunsLater(SeparateUpdateLayer):
     """Runs an update that was left out with the next training step."""
 
