@@ -15,7 +15,7 @@ from conformance.pool import Pool, Pooled
 from conformance.requirements import Requirement
 from conformance.session import Session, SessionError
 from conformance.strategies import FAMILIES, cases
-from conformance.survey import asked, examine, execute, has_capability, refusal, relevant_failure
+from conformance.survey import asked, execute, has_capability, judge_example, refusal
 
 #: Restarts of a dying host that one shrinking may cost.
 RESTARTS = 10
@@ -56,11 +56,9 @@ def judge_case(requirement: Requirement, case: Case, session: Session) -> Smalle
     case = asked(case, capabilities)
     run = execute(case, session)
     others = tuple(execute(other, session) for other in requirement.derive(case)) if requirement.derive else ()
-    if all(other.trace.failure is None for other in others):
-        evidence, _ = examine(requirement, run, others)
-        if evidence.fails:
-            return Smallest(case, evidence, evidence.message)
-    failure = relevant_failure(requirement, (run, *others))
+    evidence, _, failure = judge_example(requirement, run, others)
+    if evidence.fails:
+        return Smallest(case, evidence, evidence.message)
     if failure is not None and failure.kind != "unsupported":
         return Smallest(case, Evidence(math.inf), f"{failure.kind}: {failure.message}")
     return None
@@ -73,8 +71,8 @@ def size(case: Case) -> tuple[int, int, int, int]:
     return len(case.program), elements, gradients, len(repr(case))
 
 
-class _OutOfBudget(Exception):
-    """Raised inside the search to end it."""
+class _OutOfBudget(BaseException):
+    """Ends the search; Hypothesis takes an Exception for another failure, and shrinks on."""
 
 
 def shrink(requirement: Requirement, pool: Pool, start: Pooled, session: Session, seconds: float) -> Smallest | None:
@@ -90,14 +88,17 @@ def shrink(requirement: Requirement, pool: Pool, start: Pooled, session: Session
         nonlocal best
         if time.monotonic() > deadline or session.restarts - restarts > RESTARTS:
             raise _OutOfBudget
-        found = judge_case(requirement, case, session)
+        try:
+            found = judge_case(requirement, case, session)
+        except SessionError as error:
+            raise _OutOfBudget from error
         if found is None:
             return
         if best is None or size(found.case) < size(best.case):
             best = found
         raise AssertionError(requirement.id)
 
-    with contextlib.suppress(_OutOfBudget, SessionError):
+    with contextlib.suppress(_OutOfBudget):
         # The failing case itself comes first: without recorded choices, or without time, it is what there is.
         with contextlib.suppress(AssertionError):
             attempt(start.case)
@@ -120,6 +121,6 @@ def _search(pool: Pool, choices: bytes, attempt: Callable[[Case], None]) -> None
     def search(case: Case) -> None:
         attempt(case)
 
-    # Running out of time looks like flakiness to Hypothesis: whatever it raises, the best so far is the answer.
+    # Whether it ends with the failure or finds it flaky, the best so far is the answer.
     with contextlib.suppress(Exception):
         search()

@@ -238,12 +238,17 @@ def _judge_case(pooled: Pooled, result: Survey, session: Session, *, keep: bool,
 
 
 def _derived_runs(cases: tuple[Case, ...], run: Run, session: Session, result: Survey) -> tuple[Run, ...] | None:
-    """Run the derived cases; None, since each could cost a restart or a timeout more, where hosts die or hang anyway."""
-    runs = []
+    """Run the derived cases up to one that kills the host; None where the case itself did, or too many have.
+
+    Each could cost another restart or timeout.
+    """
+    runs: list[Run] = []
     for case in cases:
         if _lost(run) or given_up(result):
             return None
         runs.append(execute(case, session, result))
+        if _lost(runs[-1]):
+            break
     return tuple(runs)
 
 
@@ -320,7 +325,9 @@ def relevant_failure(requirement: Requirement, runs: Iterable[Run]) -> Failure |
     return None
 
 
-def judge(requirement: Requirement, run: Run, others: tuple[Run, ...] | None) -> tuple[Evidence, str, Failure | None]:
+def judge_example(
+    requirement: Requirement, run: Run, others: tuple[Run, ...] | None
+) -> tuple[Evidence, str, Failure | None]:
     """What a requirement finds, by which bound, and why a run broke if that kept the requirement from judging it.
 
     A requirement that raises is a mistake of the suite: it costs the example, not the run.
@@ -338,7 +345,7 @@ def judge(requirement: Requirement, run: Run, others: tuple[Run, ...] | None) ->
 
 
 def _judge(tally: Tally, pooled: Pooled, run: Run, others: tuple[Run, ...] | None) -> None:
-    evidence, decided_by, failure = judge(tally.requirement, run, others)
+    evidence, decided_by, failure = judge_example(tally.requirement, run, others)
     if evidence.fails:
         tally.add(pooled, evidence, decided_by)
     elif failure is not None and failure.kind == "unsupported":
