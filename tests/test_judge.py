@@ -13,7 +13,7 @@ from conformance.case import Case, Drawn, GetState, Given, Infer, SetState, Star
 from conformance.judge import Belief, Judge, Run
 from conformance.oracle import TrainingTruth
 from conformance.requirements.running import moving_statistics_over_a_sequence
-from tests._runs import SPEC, case, infer, run, state_of, traced, train, with_state, with_step
+from tests._judged import SPEC, case, infer, run, state_of, traced, train, with_state, with_step
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from conformance import derive
 from conformance.case import Case, Infer, Train
 from conformance.evidence import NOTHING, Evidence, require
 from conformance.judge import Judge
-from conformance.pool import Pool, Pooled, draw
-from conformance.requirements import CATALOGUE, Requirement
+from conformance.pool import Pooled, draw
+from conformance.requirements import CATALOGUE
 from conformance.session import InProcessSession, Session, open_session
 from conformance.survey import (
     CRASHES_PER_FAMILY,
@@ -30,53 +30,9 @@ from conformance.survey import (
     relevant_failure,
     survey,
 )
-from tests._runs import REFERENCE, SPEC, case, infer, run, train
+from tests._judged import REFERENCE, SPEC, Fake, case, dies, infer, judged_y, made, pool_of, run, train
 
-Check = Callable[[Case, Trace, Judge], Evidence]
 PARTS = ("passed", "failing", "not_applicable", "unsupported", "broken", "vacuous")
-
-
-def made(
-    check: Check, id_: str = "BN-199", ops: tuple[str, ...] = ("train", "infer"), derived: Any = None, needs: str = ""
-) -> Requirement:
-    """A requirement that is in no catalogue."""
-    return Requirement(id_, "made", "Made.", "tests", 1, check, derived, frozenset(ops), needs, (), 0.1)
-
-
-def judged_y(case: Case, trace: Trace, judge: Judge) -> Evidence:
-    """Judge the first output."""
-    return next((judge.against_truth(view, "y") for view in judge.steps("train", "infer")), NOTHING)
-
-
-class Fake(InProcessSession):
-    """A session on the reference that breaks programs on demand, and says how often it was asked."""
-
-    def __init__(self, breaks: Callable[[int, Program], Failure | None], capabilities: Capabilities | None = None):
-        super().__init__(REFERENCE, ())
-        self.breaks = breaks
-        self.asked = 0
-        if capabilities is not None:
-            self.description = self.description._replace(capabilities=capabilities)
-
-    def run(self, program: Program) -> Trace:
-        """Run the program, then forget what follows its first step where it is to break."""
-        failure = self.breaks(self.asked, program)
-        self.asked += 1
-        trace = super().run(program)
-        if failure is None:
-            return trace
-        kept = trace.steps[: 1 if failure.method == "infer" else 0]
-        return trace._replace(steps=kept, final=(), failure=failure)
-
-
-def dies(kind: str, method: str = "train") -> Callable[[int, Program], Failure]:
-    """A way to break every program."""
-    return lambda number, program: Failure(kind, f"{kind} {number}", method)
-
-
-def pool_of(*cases: Case) -> Pool:
-    """A pool of these cases."""
-    return Pool(1, (SPEC,), tuple(Pooled(c, b"") for c in cases))
 
 
 @pytest.fixture
@@ -241,7 +197,9 @@ class TestBroken:
                 for s in trace.steps:
                     step = s.step
                     if step is not None:
-                        step = type(step)(*(None if a is None else np.full_like(a, value) for a in step))
+                        step = step._replace(
+                            **{n: np.full_like(a, value) for n, a in step._asdict().items() if a is not None}
+                        )
                     state = s.state
                     if state is not None:
                         gamma, beta, mean, variance = (None if a is None else np.full_like(a, value) for a in state[:4])
