@@ -55,15 +55,20 @@ def _changed(case: Case, a: Array, change: Change, index: int, shape: tuple[int,
 
 def without_gradients(case: Case, *ops: str) -> Case:
     """The case with forward passes only, in steps of these operations (by default in all)."""
-    forward = {"train": Train, "infer": Infer}
+    forward: dict[str, type[Train | Infer]] = {"train": Train, "infer": Infer}
     kinds = tuple(forward[op] for op in ops or forward)
     program = [msgspec.structs.replace(s, dy=None) if isinstance(s, kinds) else s for s in case.held.program]
     return msgspec.structs.replace(case.held, program=tuple(program))
 
 
-def training_only(case: Case) -> Case:
-    """The case's training steps, forward only."""
-    return _rebuilt(case, [step for step in without_gradients(case).program if isinstance(step, Train)])
+def first_training(case: Case) -> Case:
+    """The case's first training step, forward only, on a layer of its own."""
+    index = next((i for i, step in enumerate(case.held.program) if isinstance(step, Train)), None)
+    if index is None:
+        return _rebuilt(case, [], read="end")
+    step = case.held.program[index]
+    program: list[Instruction] = [msgspec.structs.replace(step, dy=None, layer=0)]
+    return _rebuilt(case, program, starts=(case.held.starts[step.layer],), read="end")
 
 
 def _exponent(a: Array) -> Array:
@@ -89,16 +94,16 @@ def _shift(case: Case, rows: Array) -> tuple[Array, Array]:
 
 
 def shifted(case: Case) -> tuple[Case, ...]:
-    """The training steps on a grid, and the same with an exact shift per channel."""
-    case = training_only(case)
+    """The first training step on a grid, and the same with an exact shift per channel."""
+    case = first_training(case)
     plain = map_arrays(case, x=lambda rows, _: _shift(case, rows)[0])
     moved = map_arrays(case, x=lambda rows, _: sum(_shift(case, rows), np.zeros(())))
     return plain, moved
 
 
 def scaled(case: Case) -> tuple[Case, ...]:
-    """The training steps with x times a power of two, differing from channel to channel."""
-    return (map_arrays(training_only(case), x=lambda rows, _: rows * scale_factors(len(rows))),)
+    """The first training step with x times a power of two, differing from channel to channel."""
+    return (map_arrays(first_training(case), x=lambda rows, _: rows * scale_factors(len(rows))),)
 
 
 def scale_factors(channels: int) -> Array:
@@ -140,7 +145,7 @@ def other_channels(case: Case) -> tuple[Case, ...]:
     def other(start: Start, _: int) -> Start:
         changed = {}
         for name, factor, offset in (
-            ("gamma", -2, 3),
+            ("gamma", -2, 5),
             ("beta", 2, -5),
             ("moving_mean", -1, 7),
             ("moving_variance", 4, 2),
@@ -164,14 +169,14 @@ def _filled_like(held: Given, values: Array | float) -> Given:
 
 
 def normalized(case: Case) -> tuple[Case, ...]:
-    """The training steps with gamma = 1 and beta = 0."""
+    """The first training step with gamma = 1 and beta = 0."""
 
     def change(start: Start, _: int) -> Start:
         gamma = _filled_like(start.gamma, 1.0) if isinstance(start.gamma, Given) else None
         beta = _filled_like(start.beta, 0.0) if isinstance(start.beta, Given) else None
         return msgspec.structs.replace(start, gamma=gamma, beta=beta)
 
-    return (_with_starts(training_only(case), change),)
+    return (_with_starts(first_training(case), change),)
 
 
 def other_moving(case: Case) -> tuple[Case, ...]:
@@ -189,10 +194,9 @@ def other_moving(case: Case) -> tuple[Case, ...]:
 
 def restoring(case: Case) -> tuple[Case, ...]:
     """The first training step with gamma = sqrt(variance + epsilon) and beta = mean of its own input."""
-    step = next((s for s in case.held.program if isinstance(s, Train)), None)
-    if step is None or not (case.spec.scale and case.spec.center):
+    case = first_training(case)
+    if not (case.program and case.spec.scale and case.spec.center):
         return ()
-    case = _rebuilt(case, [msgspec.structs.replace(step, dy=None, layer=0)], starts=case.held.starts[:1])
     x = case.expanded.calls[0].x
     assert x is not None
     truth = TrainingTruth(to_channels(x, case.spec), None, None, case.spec.epsilon)
