@@ -118,5 +118,6 @@ def _disagreement(a: Sample, b: Sample) -> float:
     with np.errstate(all="ignore"):
         bound = a.bound.astype(np.float64) + b.bound
         ratio = np.abs(a.got - b.got) / bound
-        ratio = np.where((a.got == b.got) | np.isinf(bound), 0.0, np.where(np.isnan(ratio), np.inf, ratio))
+        equal = (a.got == b.got) | (np.isnan(a.got) & np.isnan(b.got))
+        ratio = np.where(equal | np.isinf(bound), 0.0, np.where(np.isnan(ratio), np.inf, ratio))
     return float(ratio.max(initial=0.0))

@@ -131,13 +131,13 @@ class TestShifted:
                 assert exact(a, one.spec.dtype)
                 assert exact(b, one.spec.dtype)
                 checked += 1
-        assert checked > 100
+        assert checked > 90
 
     def test_the_shift_is_seen(self) -> None:
         """Where a channel's offset is mild, the shift is one to nine spreads and the data are nearly as drawn."""
         for one in of_family(1):
             plain, moved = derive.shifted(one)
-            for place, index in enumerate(trains(one)):
+            for place, index in enumerate(trains(one)[:1]):
                 before, after = rows(one, index), rows(plain, place)
                 spread, offset = before.std(axis=1), np.abs(before).max(axis=1)
                 mild = (spread > 0) & (offset < 100 * spread)
@@ -146,12 +146,18 @@ class TestShifted:
                 assert np.all(moves[mild] < 9 * spread[mild])
                 assert np.all(np.abs(after - before)[mild] <= 1e-4 * spread[mild, None])
 
-    def test_training_steps_alone_are_left(self) -> None:
-        """Nothing but the forward passes of training is run."""
-        plain, moved = derive.shifted(case(infer(), train(), SetState(Start()), train(4)))
-        for made in (plain, moved):
-            assert all(isinstance(step, Train) and step.dy is None for step in made.program)
-            assert [call.x.shape[0] for call in made.expanded.calls if call.x is not None] == [8, 4]
+    @pytest.mark.parametrize("function", [derive.shifted, derive.scaled, derive.normalized, derive.restoring])
+    def test_the_first_training_step_alone_is_left(self, function: Derive) -> None:
+        """Nothing but the forward pass of the first training step is run, on a layer with the start of its own."""
+        whole = case(infer(), train(3, layer=1), train(4), layers=2)
+        for made in function(whole):
+            (step,) = made.program
+            assert isinstance(step, Train)
+            assert (step.dy, step.layer, len(made.starts)) == (None, 0, 1)
+            assert made.starts[0].moving_mean == whole.held.starts[1].moving_mean
+            x = made.expanded.calls[0].x
+            assert x is not None
+            assert x.shape == (3, 3)
 
 
 class TestScaled:
@@ -161,7 +167,7 @@ class TestScaled:
         """Each channel is exactly its factor times what it was, and neighbours have other factors."""
         for one in of_family(1):
             (made,) = derive.scaled(one)
-            for place, index in enumerate(trains(one)):
+            for place, index in enumerate(trains(one)[:1]):
                 before, after = rows(one, index), rows(made, place)
                 factors = derive.scale_factors(len(before))
                 assert np.array_equal(after, before * factors)

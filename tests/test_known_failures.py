@@ -1,0 +1,116 @@
+"""Known failures: read strictly, matched by requirement, implementation and version."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from conformance.known_failures import KnownFailure, KnownFailureError, find, read
+from conformance.requirements import CATALOGUE
+
+ROOT = Path(__file__).parent.parent
+ENTRY = """
+[[known_failure]]
+requirement = "BN-101"
+implementation = "torch"
+versions = ">=2.1,<2.3"
+reason = "wrong"
+url = "https://example.org/1"
+"""
+
+
+def entry(versions: str = "", requirement: str = "BN-101", implementation: str = "torch") -> KnownFailure:
+    """An entry for these versions."""
+    return KnownFailure(requirement, implementation, "wrong", "https://example.org/1", versions)
+
+
+class TestCovering:
+    """Which results an entry speaks of."""
+
+    @pytest.mark.parametrize(
+        ("versions", "version", "covered"),
+        [
+            ("", "2.1.0", True),
+            ("", "unknown", True),
+            ("", "", True),
+            (">=2.1,<2.3", "2.1", True),
+            (">=2.1,<2.3", "2.2.5", True),
+            (">=2.1,<2.3", "2.3", False),
+            (">=2.1,<2.3", "2.0.9", False),
+            (">=2.1", "2.13.0+cpu", True),
+            ("==2.13.0", "2.13.0+cpu", True),
+            (">=2.1", "2.2.0.dev20240101", True),
+            ("<1.0", "0.12.1", True),
+            (">=2.1", "unknown", False),
+            (">=2.1", "", False),
+        ],
+    )
+    def test_versions(self, versions: str, version: str, covered: bool) -> None:
+        """Versions are compared as pip compares them, previews and local builds included; no specifier means all."""
+        assert entry(versions).covers("BN-101", "torch", version) == covered
+
+    def test_requirement_and_implementation(self) -> None:
+        """Both must be those of the entry, to the letter."""
+        assert not entry().covers("BN-102", "torch", "2.1")
+        assert not entry().covers("BN-101", "torch_compiled", "2.1")
+
+    def test_the_first_that_covers_is_found(self) -> None:
+        """Of several entries the first that covers a result speaks for it; none is None."""
+        entries = (entry("<2"), entry(">=2"), entry())
+        assert find(entries, "BN-101", "torch", "2.1") is entries[1]
+        assert find(entries, "BN-101", "torch", "1.9") is entries[0]
+        assert find(entries[:2], "BN-101", "torch", "unknown") is None
+        assert find((), "BN-101", "torch", "2.1") is None
+
+
+class TestFile:
+    """Reading the file."""
+
+    def test_entries(self, tmp_path: Path) -> None:
+        """All entries are read, in order, versions being optional."""
+        path = tmp_path / "known.toml"
+        path.write_text(ENTRY + ENTRY.replace("BN-101", "BN-102").replace('versions = ">=2.1,<2.3"', ""))
+        first, second = read(path)
+        assert first == entry(">=2.1,<2.3")
+        assert second == entry("", "BN-102")
+
+    def test_no_file_and_no_entries(self, tmp_path: Path) -> None:
+        """Where there is no file, or nothing in it, nothing is known to fail."""
+        assert read(tmp_path / "none.toml") == ()
+        (tmp_path / "empty.toml").write_text("# nothing\n")
+        assert read(tmp_path / "empty.toml") == ()
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            (ENTRY.replace('reason = "wrong"', ""), "reason"),
+            (ENTRY.replace('url = "https://example.org/1"', ""), "url"),
+            (ENTRY.replace("requirement =", "requirment ="), "requirment"),
+            (ENTRY.replace('"BN-101"', "101"), "Expected `str`, got `int`"),
+            (ENTRY.replace("[[known_failure]]", "[[known_failures]]"), "known_failures"),
+            (ENTRY.replace("[[known_failure]]", "[known_failure]"), "Expected `array`"),
+            (ENTRY + ENTRY.replace(">=2.1,<2.3", "2.1 or so"), "entry 2 (BN-101): Invalid specifier: '2.1 or so'"),
+            ("this is no TOML", "Expected '='"),
+            (b"\xff\xfe", "decode"),
+        ],
+        ids=["reason", "url", "misspelt", "type", "other table", "no list", "versions", "no TOML", "no UTF-8"],
+    )
+    def test_mistakes_are_named(self, tmp_path: Path, text: str | bytes, message: str) -> None:
+        """A file that cannot be used is named, with what is wrong in it."""
+        path = tmp_path / "known.toml"
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        with pytest.raises(KnownFailureError, match=re.escape(str(path))) as caught:
+            read(path)
+        assert message in str(caught.value)
+
+    def test_a_folder_is_no_file(self, tmp_path: Path) -> None:
+        """A path that cannot be read is named too."""
+        with pytest.raises(KnownFailureError, match=re.escape(str(tmp_path))):
+            read(tmp_path)
+
+    def test_the_projects_own_file(self) -> None:
+        """The file in the repository can be read and speaks of requirements that exist, with a reason and a link."""
+        for known in read(ROOT / "known_failures.toml"):
+            assert known.requirement in CATALOGUE
+            assert known.reason
+            assert known.url.startswith("https://")
