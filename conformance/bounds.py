@@ -9,7 +9,7 @@ d = x - mean; g = dy; S1 = Σ g; S2 = Σ g·d; er relative error of r.
 """
 
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -219,6 +219,7 @@ def moving_bound(
         return np.where(np.isnan(bound), np.inf, bound)
 
 
+@cache
 def _decay_error(decay: float, compute: Format, kept: Format) -> float:
     digits = min(compute.digits, kept.digits)
     # A dyadic number with at most that many digits has no error.

@@ -152,18 +152,33 @@ class Run:
             return np.full_like(truth.variance, np.nan), np.full_like(truth.variance, np.inf)
         return unbiased(truth.variance, truth.count), bounds.unbiased_variance
 
+    def _parameters(self, index: int) -> tuple[Array | None, Array | None]:
+        """Gamma and beta before a step; unlike the statistics they ask for no oracle where they were not read."""
+        previous = self._previous(index)
+        if previous < 0:
+            start = self.start(self.program.calls[index].layer)
+            return start.gamma, start.beta
+        read = self.views[previous].trace.state
+        if read is not None:
+            return _column(read.gamma), _column(read.beta)
+        gamma, beta = self._parameters(previous)
+        given = self.program.calls[previous].state
+        if given is None:
+            return gamma, beta
+        return gamma if given.gamma is None else _column(given.gamma), beta if given.beta is None else _column(given.beta)
+
     def truth(self, index: int, kind: Kind = "prob") -> TrainingTruth | InferenceTruth:
         """What the step should have given from the state before it. ``kind`` matters where that was not read."""
         call = self.program.calls[index]
         key = (index, "prob" if call.op == "train" else kind)
         if key not in self._truths:
-            before = self.before(index, kind)
             x = to_channels(_some(call.x), self.spec)
             dy = None if call.dy is None else to_channels(call.dy, self.spec)
-            gamma, beta = (None if p is None else p.reshape(-1) for p in (before.gamma, before.beta))
+            gamma, beta = (None if p is None else p.reshape(-1) for p in self._parameters(index))
             if call.op == "train":
                 self._truths[key] = TrainingTruth(x, gamma, beta, self.epsilon, dy, self.host)
             else:
+                before = self.before(index, kind)
                 mean, variance = before.mean.reshape(-1), before.variance.reshape(-1)
                 self._truths[key] = InferenceTruth(x, gamma, beta, mean, variance, self.epsilon, dy, self.host)
         return self._truths[key]
