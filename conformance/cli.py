@@ -4,6 +4,7 @@ What a command needs beyond its options is imported when it runs, so that help a
 """
 
 import io
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
@@ -164,7 +165,8 @@ def _say(text: str) -> None:
     try:
         typer.echo(text)
     except BrokenPipeError:
-        sys.stdout = io.StringIO()
+        # What is still in the buffer would raise again when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @app.command("list")
@@ -193,7 +195,7 @@ def list_(debug: Debug = False) -> None:
 
 @app.command()
 def replay(
-    file: Annotated[Path, typer.Argument(help="A case file, as written beside the results.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A case file, as written beside the results.")],
     implementation: Annotated[
         str, typer.Option(help="Run it on this one instead of the implementation that the file names.")
     ] = "",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis.database import ExampleDatabase
 
 from conformance.case import Case, Drawn, Infer, Instruction, Train
@@ -141,6 +141,8 @@ def _search(pool: Pool, choices: bytes, fails: Callable[[Case], bool]) -> None:
         deadline=None,
         report_multiple_bugs=False,
         print_blob=False,
+        # Hypothesis would print how to find again what it could not finish.
+        verbosity=Verbosity.quiet,
         suppress_health_check=list(HealthCheck),
     )
     @given(cases(FAMILIES[pool.family], pool.specs))
