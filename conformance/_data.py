@@ -5,6 +5,7 @@ units of its spread, and the spread. Up to three such channel recipes are dealt 
 still differ from channel to channel.
 """
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -139,6 +140,9 @@ _ULP = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64"
 
 def _channel_values(recipe: Channel, rng: np.random.Generator, c: int, m: int, dtype: str) -> Matrix:
     values = _PATTERNS[recipe.pattern](rng, c, m)
+    if recipe.pattern == "exact":
+        # The nearest power of two: any other spread would round what is to be exact.
+        return (recipe.offset + values) * 2.0 ** round(math.log2(recipe.spread))
     if recipe.pattern == "ulp":
         return (recipe.offset or 1.0) * (1.0 + values * _ULP[dtype]) * recipe.spread
     return (recipe.offset + values) * recipe.spread

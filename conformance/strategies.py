@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
+import msgspec
 from hypothesis import strategies as st
 
 from adapters.interface import Spec
@@ -37,7 +38,7 @@ SPATIAL = (2, 1, 3, 4, 5, 7)
 #: Positions up to which all extents are made equal to the number of channels, rather than one of them.
 CUBE = 700
 #: Sets of several channel axes, with their rank, for those who declare them.
-SEVERAL = ((3, (1, 2)), (4, (-1, 1)), (5, (3, -4, 2)))
+SEVERAL: tuple[tuple[int, tuple[int, ...]], ...] = ((3, (1, 2)), (4, (-1, 1)), (5, (3, -4, 2)))
 #: Extents of the large stratum: around powers of two, where blocks and tails of a kernel begin.
 LARGE = (257, 512, 513, 1023, 1025, 2049, 4096)
 #: Elements that a large case stays under, as far as its channels allow.
@@ -115,28 +116,33 @@ FAMILIES = {
 
 
 def spec_pool(family: int, seed: int, size: int = 24, ranks: Iterable[int] = (2, 3, 4, 5)) -> tuple[Spec, ...]:
-    """Specs for one family: every rank with every axis, and each epsilon, decay, flag and channel count often.
+    """Specs for one family: every rank with most of its axes, and each epsilon, decay, flag and channel count often.
 
     Each property runs through its values in an order of its own, so that all of them occur, in ever new combinations.
     """
     rng = random.Random(f"{seed}/{family}")
-    places = [(rank, axis) for rank in ranks for axis in {-1, 1, 0, rank - 2, -rank, 1 - rank} if axis < rank]
+    places = [(rank, (axis,)) for rank in ranks for axis in _single(rank)]
     several = [(rank, axis) for rank, axis in SEVERAL if rank in ranks]
     rng.shuffle(places)
     # A third of the places comes twice, with other parameters: what an implementation keeps by shape must not mix them.
-    places = [*[(rank, (axis,)) for rank, axis in places[: 2 * size // 3 - 2]], *several[:2]]
-    rng.shuffle(places)
+    chosen = [*places[: 2 * size // 3 - 2], *several[:2]]
+    rng.shuffle(chosen)
     columns = [
         _endless(rng, values) for values in (CHANNELS, EPSILONS, DECAYS, (True, True, False), (True, False, True))
     ]
     specs = []
-    for rank, axis in itertools.islice(itertools.cycle(places), size):
+    for rank, axis in itertools.islice(itertools.cycle(chosen), size):
         channels, epsilon, decay, center, scale = (next(column) for column in columns)
         shape: list[int | None] = [None] * rank
         for place, extent in zip(axis, (channels if len(axis) == 1 else min(channels, 5), 2, 3), strict=False):
             shape[place] = extent
         specs.append(Spec(tuple(shape), axis, epsilon, decay, center, scale))
     return tuple(sorted(specs, key=_simplicity))
+
+
+def _single(rank: int) -> list[int]:
+    """Single channel axes as users write them: the first, second, middle and last ones, from both ends."""
+    return sorted({axis for axis in (-1, 1, 0, rank - 2, rank // 2, -rank, 1 - rank) if axis < rank})
 
 
 def _endless(rng: random.Random, values: tuple[Any, ...]) -> Iterator[Any]:
@@ -254,9 +260,9 @@ def starts(draw: st.DrawFn) -> Start:
 def partial_states(draw: st.DrawFn) -> Start:
     """Draw a state to set mid-run; some parameters are left as they are."""
     start = starts(draw)
-    keep = [draw(among((False, True)), label="leave") for _ in range(4)]
-    values = (start.gamma, start.beta, start.moving_mean, start.moving_variance)
-    return Start(*(None if k else v for k, v in zip(keep, values, strict=True)), seed=start.seed)
+    names = ("gamma", "beta", "moving_mean", "moving_variance")
+    left = [name for name in names if draw(among((False, True)), label=f"leave {name}")]
+    return msgspec.structs.replace(start, **dict.fromkeys(left))
 
 
 def programs(draw: st.DrawFn, family: Family) -> tuple[tuple[str, int], ...]:
@@ -306,7 +312,7 @@ def _step_inputs(draw: st.DrawFn, stratum: Stratum, previous: list[Instruction])
 @st.composite
 def cases_of(draw: st.DrawFn, family: Family, stratum: Stratum) -> Case:
     """Draw a case of a family and stratum; e.g. a training step on a (17, 3) input, then inference."""
-    read = "end" if draw(whole(0, 3), label="read at the end only") == 3 else "every"
+    read: Literal["every", "end"] = "end" if draw(whole(0, 3), label="read at the end only") == 3 else "every"
     repeat = family.repeats and draw(among((False, True)), label="repeat")
     program: list[Instruction] = []
     for op, layer in programs(draw, family):
