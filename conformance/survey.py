@@ -165,6 +165,8 @@ def survey(
             # It cannot be started again: what it did until now is judged all the same.
             result.stopped = str(error)
             break
+        # What a case caches, its arrays above all, would add up over a pool.
+        vars(pooled.case).clear()
         progress(1)
         if stop_at and any(t.failing or t.broken for id_, t in result.tallies.items() if id_ in stop_at):
             result.stopped = "stopped at the first failure"

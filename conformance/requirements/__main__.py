@@ -1,0 +1,36 @@
+"""Writes the catalogue as a document: ``python -m conformance.requirements > docs/requirements.md``."""
+
+from conformance.requirements import CATALOGUE, Requirement
+from conformance.strategies import FAMILIES
+
+HEAD = """# Requirements
+
+What the suite requires of batch normalization. x is the input, m the number of elements per channel, μ and σ² the mean
+and the biased variance of a channel over the batch, ε epsilon, γ and β scale and shift, x̂ = (x − μ)/√(σ² + ε), M and V
+the moving mean and variance, dy the upstream gradient; dx, dγ and dβ are the gradients of Σ y·dy.
+
+Every result is judged within a bound on the rounding errors of a correct implementation, derived for the very case; "to
+the bit" means without one. This page is made by `python -m conformance.requirements`.
+"""
+
+
+def document() -> str:
+    """The catalogue in Markdown, family by family."""
+    parts = [HEAD]
+    for family in FAMILIES.values():
+        parts.append(f"\n## {family.number}xx {family.title}\n")
+        parts += [_entry(r) for id_, r in sorted(CATALOGUE.items()) if r.family == family.number]
+    return "".join(parts)
+
+
+def _entry(requirement: Requirement) -> str:
+    facts = [f"Source: {requirement.source}."]
+    if requirement.conventions:
+        facts.append(f"As declared in: {', '.join(f'`{name}`' for name in requirement.conventions)}.")
+    if requirement.needs:
+        facts.append(f"Asked of those who declare `{requirement.needs}`.")
+    return f"\n**{requirement.id} {requirement.name}.** {requirement.claim} *{' '.join(facts)}*\n"
+
+
+if __name__ == "__main__":
+    print(document(), end="")
