@@ -143,7 +143,7 @@ class NumpyLayer(Layer):
 
     def state(self) -> State:
         """Return copies."""
-        return State(*[_copy(a) for a in (self.gamma, self.beta, self.moving_mean, self.moving_variance)])
+        return State(_copy(self.gamma), _copy(self.beta), _copy(self.moving_mean), _copy(self.moving_variance))
 
     def set_state(self, state: State) -> None:
         """Copy what is given."""

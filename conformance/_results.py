@@ -12,7 +12,8 @@ from conformance.explain import Smallest
 from conformance.known_failures import KnownFailure
 from conformance.plan import Plan
 from conformance.requirements import Requirement
-from conformance.survey import Survey, Tally, has_capability
+from conformance.survey import has_capability
+from conformance.tally import Survey, Tally
 from conformance.targets import Target
 from reports.records import Counterexample, Mismatch, Outcome, Result, number
 

@@ -174,8 +174,8 @@ def list_(debug: Debug = False) -> None:
     """List the implementations, whether each can run here, and the requirements."""
     with _clear_errors(debug):
         from adapters.registry import GROUPS, REGISTRY
+        from conformance.families import FAMILIES
         from conformance.plan import sorted_catalogue
-        from conformance.strategies import FAMILIES
         from conformance.targets import resolve
 
         _say("Implementations")

@@ -1,4 +1,4 @@
-"""What a requirement found on one example: the worst error over its bound, where, and whether it could have shown more."""
+"""What a requirement found on one example: the worst error over its bound, where, and whether that is telling."""
 
 from typing import NamedTuple
 
@@ -97,8 +97,8 @@ def compare(
     """Compare channel-major matrices of (C, n) within bounds of that shape.
 
     ``scale`` (C, 1) is the size that a bound must stay below to be evidence; without it the root mean square of
-    ``expected``. ``spec`` and ``shape`` give the index of the worst element in the caller's array. Infinite and NaN bounds
-    check nothing; a non-finite result within a finite bound has an infinite ratio.
+    ``expected``. ``spec`` and ``shape`` give the index of the worst element in the caller's array. Infinite and NaN
+    bounds check nothing; a non-finite result within a finite bound has an infinite ratio.
     """
     if got.size == 0:
         return NOTHING

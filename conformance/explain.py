@@ -10,13 +10,15 @@ import msgspec
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis.database import ExampleDatabase
 
+from conformance.capability import refusal
 from conformance.case import Case, Drawn, Infer, Instruction, Train
 from conformance.evidence import Evidence
+from conformance.families import FAMILIES
 from conformance.pool import Pool, Pooled
 from conformance.requirements import Requirement
 from conformance.session import Session, SessionError
-from conformance.strategies import FAMILIES, cases
-from conformance.survey import asked, execute, has_capability, judge_example, refusal
+from conformance.strategies import cases
+from conformance.survey import asked, execute, has_capability, judge_example
 
 #: Restarts of a dying host that one shrinking may cost.
 RESTARTS = 10

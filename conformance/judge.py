@@ -165,7 +165,9 @@ class Run:
         given = self.program.calls[previous].state
         if given is None:
             return gamma, beta
-        return gamma if given.gamma is None else _column(given.gamma), beta if given.beta is None else _column(given.beta)
+        return gamma if given.gamma is None else _column(given.gamma), beta if given.beta is None else _column(
+            given.beta
+        )
 
     def truth(self, index: int, kind: Kind = "prob") -> TrainingTruth | InferenceTruth:
         """What the step should have given from the state before it. ``kind`` matters where that was not read."""
@@ -288,7 +290,7 @@ class Judge:
         message: str = "",
     ) -> Evidence:
         """Compare (C, n) matrices that belong to a step."""
-        shape = view.call.x.shape if view.call.x is not None and quantity.split()[0] in ("y", "dx") else ()
+        shape = view.call.x.shape if view.call.x is not None and quantity.split(maxsplit=1)[0] in ("y", "dx") else ()
         return compare(
             quantity, got, expected, bound, step=view.number, scale=scale, spec=self.spec, shape=shape, message=message
         )

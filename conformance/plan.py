@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from conformance.conversation import Timeouts
+from conformance.families import FAMILIES
 from conformance.known_failures import KnownFailure
 from conformance.pool import Pool
 from conformance.requirements import CATALOGUE, Requirement
-from conformance.strategies import FAMILIES
 from conformance.targets import Target, UsageError, nearest
 
 ProfileName = Literal["quick", "default", "nightly"]

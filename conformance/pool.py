@@ -14,9 +14,12 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.control import current_build_context
 from hypothesis.database import choices_to_bytes
 
-from adapters.interface import Spec
+from adapters.interface import Capabilities, Spec
+from conformance.capability import refusal
 from conformance.case import Case
-from conformance.strategies import FAMILIES, Family, Stratum, cases_of, spec_pool, strata, stratum_choices
+from conformance.families import FAMILIES, Family
+from conformance.specs import Stratum, spec_pool, strata, stratum_choices
+from conformance.strategies import cases_of
 
 
 class Pooled(NamedTuple):
@@ -30,6 +33,7 @@ class Pool(NamedTuple):
     """The cases of one family, and the specs that they were drawn from."""
 
     family: int
+    seed: int
     specs: tuple[Spec, ...]
     cases: tuple[Pooled, ...]
 
@@ -49,16 +53,36 @@ def _current_choices(stratum: Stratum, specs: tuple[Spec, ...]) -> bytes:
 def draw(family: int, run_seed: int, count: int, specs: tuple[Spec, ...] | None = None) -> Pool:
     """Draw ``count`` cases of a family. The same seed gives the same cases in a process of the same imports."""
     specs = specs or spec_pool(family, run_seed)
+    return Pool(family, run_seed, specs, _draw_on(specs, family, run_seed, count, specs))
+
+
+def fitted(pool: Pool, capabilities: Capabilities) -> Pool:
+    """The pool for an implementation: where it refuses more than a quarter, as many again on specs that it allows.
+
+    The pool's own cases stay, for comparison with other implementations.
+    """
+    refused = sum(bool(refusal(pooled.case.spec, capabilities)) for pooled in pool.cases)
+    if 4 * refused <= len(pool.cases):
+        return pool
+    allowed = spec_pool(pool.family, pool.seed, capabilities)
+    if not allowed:
+        return pool
+    specs = pool.specs + tuple(spec for spec in allowed if spec not in pool.specs)
+    return pool._replace(specs=specs, cases=pool.cases + _draw_on(allowed, pool.family, pool.seed + 1, refused, specs))
+
+
+def _draw_on(
+    specs: tuple[Spec, ...], family: int, run_seed: int, count: int, pool_specs: tuple[Spec, ...]
+) -> tuple[Pooled, ...]:
+    """Draw cases on some of the pool's specs, spread over strata, in random order."""
     drawn: list[Pooled] = []
     for number, (stratum, wanted) in enumerate(strata(specs, count, run_seed).items()):
-        drawn += _draw_stratum(FAMILIES[family], stratum, wanted, run_seed * 1000 + number, specs)
+        drawn += _draw_stratum(FAMILIES[family], stratum, wanted, run_seed * 1000 + number, pool_specs)
     random.Random(run_seed).shuffle(drawn)
-    return Pool(family, specs, tuple(drawn))
+    return tuple(drawn)
 
 
-def _draw_stratum(
-    family: Family, stratum: Stratum, wanted: int, stream: int, specs: tuple[Spec, ...]
-) -> list[Pooled]:
+def _draw_stratum(family: Family, stratum: Stratum, wanted: int, stream: int, specs: tuple[Spec, ...]) -> list[Pooled]:
     """Draw that many cases of a stratum. The first that Hypothesis draws, always the simplest, is left out."""
     drawn: list[Pooled] = []
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from conformance.families import FAMILIES
 from conformance.runner import Event
-from conformance.strategies import FAMILIES
 from conformance.unit import Finished
 from reports.records import Result, Results
 from reports.verdict import Verdict

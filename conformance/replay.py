@@ -8,7 +8,8 @@ from conformance.plan import sorted_catalogue
 from conformance.pool import Pool, Pooled
 from conformance.requirements import Requirement
 from conformance.session import Session, SessionError, open_session
-from conformance.survey import Tally, survey
+from conformance.survey import survey
+from conformance.tally import Tally
 from conformance.targets import UsageError, resolve
 
 Say = Callable[[str], None]
@@ -43,7 +44,7 @@ def replay_file(file: Path, implementation: str, *, in_process: bool, path: tupl
 
 
 def _judge(pooled: Pooled, requirements: list[Requirement], session: Session, say: Say) -> int:
-    found = survey(Pool(0, (pooled.case.spec,), (pooled,)), requirements, session)
+    found = survey(Pool(0, 0, (pooled.case.spec,), (pooled,)), requirements, session)
     tallies = found.tallies.values()
     failing = [tally for tally in tallies if tally.failing or tally.broken]
     for tally in failing:

@@ -15,11 +15,11 @@ from pathlib import Path
 from adapters.interface import Conventions
 from conformance import pool as pools
 from conformance.agreement import Sample, agreements
+from conformance.families import FAMILIES
 from conformance.interruption import Interrupted, Interruptible
 from conformance.plan import Plan
 from conformance.requirements import CATALOGUE
-from conformance.strategies import FAMILIES
-from conformance.survey import Accounts
+from conformance.tally import Accounts
 from conformance.unit import Finished, Unit, declared, observed_conventions
 from conformance.workers import run_all
 from reports.records import Footer, Header, Implementation, Line, Outcome, RequirementInfo, Results
@@ -67,7 +67,8 @@ class _Books:
             total.add(accounts)
         seconds = time.perf_counter() - self.started
         imports = sum(self.imports.values())
-        spent = total.framework + total.judging + imports + self.drawing + self.explaining
+        drawing = self.drawing + total.drawing
+        spent = total.framework + total.judging + imports + drawing + self.explaining
         return Footer(
             complete=not reason,
             reason=reason,
@@ -75,7 +76,7 @@ class _Books:
             seconds_total=round(seconds, 3),
             seconds_framework=round(total.framework, 3),
             seconds_import=round(imports, 3),
-            seconds_drawing=round(self.drawing, 3),
+            seconds_drawing=round(drawing, 3),
             seconds_judging=round(total.judging, 3),
             seconds_explaining=round(self.explaining, 3),
             seconds_other=round(max(seconds * workers - spent, 0.0), 3),

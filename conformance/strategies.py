@@ -2,15 +2,12 @@
 
 Three cases in four are mild: offsets of at most two spreads, spreads around one and around the square root of epsilon,
 small m, where faults show best. One in four is adversarial: large offsets and scales, outliers, constants, rounding
-noise. Specs come from a pool, since a new graph costs a hundred times as much as a step.
+noise.
 """
 
-import itertools
 import math
-import random
-from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 from hypothesis import strategies as st
@@ -28,17 +25,14 @@ from conformance.case import (
     Start,
     Train,
 )
+from conformance.families import Family
+from conformance.specs import ADVERSARIAL, EXTENTS, Extents, Stratum
 
-EPSILONS = (1e-3, 1e-5, 1.0, 2.0**-10, 1e-8, 0.1, 1e-12)
-DECAYS = (0.5, 0.9, 0.99, 0.0, 1.0, 0.875, 1 - 2.0**-7, 0.999)
-CHANNELS = (3, 1, 2, 4, 16, 5, 7, 8, 17, 6, 12, 33, 9, 65)
 BATCHES = (2, 3, 4, 5, 1, 6, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 127, 128, 129, 200, 255, 256)
 SMALL_BATCHES = (2, 3, 1, 4, 5, 7, 8, 11, 16)
 SPATIAL = (2, 1, 3, 4, 5, 7)
 #: Positions up to which all extents are made equal to the number of channels, rather than one of them.
 CUBE = 700
-#: Sets of several channel axes, with their rank, for those who declare them.
-SEVERAL: tuple[tuple[int, tuple[int, ...]], ...] = ((3, (1, 2)), (4, (-1, 1)), (5, (3, -4, 2)))
 #: Extents of the large stratum: around powers of two, where blocks and tails of a kernel begin.
 LARGE = (257, 512, 513, 1023, 1025, 2049, 4096)
 #: Elements that a large case stays under, as far as its channels allow.
@@ -47,123 +41,6 @@ LARGEST_OF_ALL = 12_000
 LARGEST = 6000
 ADVERSARIAL_PATTERNS = ("normal", "constant", "outlier", "ulp", "heavy", "lognormal", "clusters", "alternating")
 MILD_PATTERNS = ("exact", "normal", "uniform", "alternating", "normal", "clusters", "lognormal", "constant")
-
-
-#: How the extents of the reduced axes come about: drawn freely, equal to the number of channels, all one (m = 1), or
-#: one of them large.
-Extents = Literal["free", "as channels", "one", "large"]
-
-
-class Stratum(NamedTuple):
-    """What is spread evenly over a pool, since Hypothesis's own draws come in clumps."""
-
-    spec: Spec
-    adversarial: bool = False
-    extents: Extents = "free"
-
-
-ADVERSARIAL = (False, True)
-EXTENTS: tuple[Extents, ...] = ("free", "as channels", "one", "large")
-
-
-class Family(NamedTuple):
-    """How the cases of a requirement family are made: which steps, how many, and how often gradients are asked for."""
-
-    number: int
-    title: str
-    longest: int
-    #: One step in so many comes without gradients; 1 means none has any.
-    without_gradients: int
-    #: Operations that are drawn freely; the first step is of ``first``.
-    ops: tuple[str, ...]
-    first: tuple[str, ...] = ("train",)
-    #: Programs that are drawn as often as free ones: what goes wrong between steps needs them in a certain order.
-    #: "1" after an operation is the second layer.
-    programs: tuple[tuple[str, ...], ...] = ()
-    layers: int = 1
-    repeats: bool = False
-
-
-STALE = (
-    ("train", "infer"),
-    ("infer", "train", "infer"),
-    ("infer", "set_state", "infer"),
-    ("train", "set_state", "infer"),
-    ("infer", "infer", "train", "train", "infer"),
-)
-SET = (
-    ("train", "set_state", "train"),
-    ("train", "set_state", "infer", "train", "infer"),
-    ("set_state", "get_state", "train", "get_state"),
-)
-TWO_LAYERS = (
-    ("train", "train1", "infer", "infer1"),
-    ("infer", "set_state1", "train1", "infer", "train"),
-    ("train", "infer1", "train", "infer1", "get_state"),
-)
-FREE = ("train", "infer", "train", "infer", "set_state", "get_state")
-
-FAMILIES = {
-    family.number: family
-    for family in (
-        Family(1, "Normalization in training", 3, 2, ("train", "train", "infer")),
-        Family(2, "Inference", 4, 2, ("infer", "train", "infer", "set_state", "get_state"), ("infer", "train"), STALE),
-        Family(3, "Running statistics", 6, 2, ("train", "train", "infer"), programs=(*SET[:2], ("train",) * 8)),
-        Family(4, "Gradients", 3, 6, ("train", "train", "infer"), ("train", "infer")),
-        Family(7, "State and modes", 6, 2, FREE, FREE, STALE + SET + TWO_LAYERS, layers=2, repeats=True),
-    )
-}
-
-
-def spec_pool(family: int, seed: int, size: int = 24, ranks: Iterable[int] = (2, 3, 4, 5)) -> tuple[Spec, ...]:
-    """Specs for one family: every rank with most of its axes, and each epsilon, decay, flag and channel count often.
-
-    Each property runs through its values in an order of its own, so that all of them occur, in ever new combinations.
-    """
-    rng = random.Random(f"{seed}/{family}")
-    places = [(rank, (axis,)) for rank in ranks for axis in _single(rank)]
-    several = [(rank, axis) for rank, axis in SEVERAL if rank in ranks]
-    rng.shuffle(places)
-    # A third of the places comes twice, with other parameters: what an implementation keeps by shape must not mix them.
-    chosen = [*places[: 2 * size // 3 - 2], *several[:2]]
-    rng.shuffle(chosen)
-    columns = [
-        _endless(rng, values) for values in (CHANNELS, EPSILONS, DECAYS, (True, True, False), (True, False, True))
-    ]
-    specs = []
-    for rank, axis in itertools.islice(itertools.cycle(chosen), size):
-        channels, epsilon, decay, center, scale = (next(column) for column in columns)
-        shape: list[int | None] = [None] * rank
-        for place, extent in zip(axis, (channels if len(axis) == 1 else min(channels, 5), 2, 3), strict=False):
-            shape[place] = extent
-        specs.append(Spec(tuple(shape), axis, epsilon, decay, center, scale))
-    return tuple(sorted(specs, key=_simplicity))
-
-
-def _single(rank: int) -> list[int]:
-    """Single channel axes as users write them: the first, second, middle and last ones, from both ends."""
-    return sorted({axis for axis in (-1, 1, 0, rank - 2, rank // 2, -rank, 1 - rank) if axis < rank})
-
-
-def _endless(rng: random.Random, values: tuple[Any, ...]) -> Iterator[Any]:
-    """Run through the values again and again, each time in a new order."""
-    order = list(values)
-    while True:
-        rng.shuffle(order)
-        yield from order
-
-
-def _simplicity(spec: Spec) -> tuple[object, ...]:
-    """Simple specs come first, so that shrinking ends there."""
-    channels = math.prod(spec.parameter_shape)
-    return (
-        spec.rank,
-        len(spec.axis),
-        channels,
-        not (spec.center and spec.scale),
-        EPSILONS.index(spec.epsilon),
-        spec.axis[0] < 0,
-    )
 
 
 @cache
@@ -328,27 +205,3 @@ def cases(draw: st.DrawFn, family: Family, specs: tuple[Spec, ...]) -> Case:
     adversarial = draw(among(ADVERSARIAL), label="adversarial")
     extents = draw(among(EXTENTS), label="extents")
     return draw(cases_of(family, Stratum(spec, adversarial, extents)))
-
-
-def stratum_choices(stratum: Stratum, specs: tuple[Spec, ...]) -> tuple[int, int, int]:
-    """The choices by which ``cases`` draws this stratum."""
-    return specs.index(stratum.spec), ADVERSARIAL.index(stratum.adversarial), EXTENTS.index(stratum.extents)
-
-
-def strata(specs: tuple[Spec, ...], count: int, seed: int) -> dict[Stratum, int]:
-    """Spread ``count`` cases: every spec as often, one case in four adversarial, one in ten with m = 1.
-
-    Four in twenty have an extent that equals the number of channels, where confused axes go unnoticed by their shape;
-    one in twenty has a large extent. A stratum gets several cases, since starting Hypothesis costs as much as a few.
-    """
-    rng = random.Random(f"{seed}/strata")
-    adversarial = _endless(rng, (False, False, False, True))
-    extents = _endless(rng, ("free",) * 13 + ("as channels",) * 4 + ("one",) * 2 + ("large",))
-    pool = _endless(rng, specs)
-    each = max(1, min(4, count // len(specs)))
-    spread: dict[Stratum, int] = {}
-    while count > 0:
-        stratum = Stratum(next(pool), next(adversarial), next(extents))
-        spread[stratum] = spread.get(stratum, 0) + min(each, count)
-        count -= each
-    return spread

@@ -1,15 +1,14 @@
 """Runs a pool of cases on an implementation and judges every requirement on every trace. Nothing raises, all counts."""
 
-import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from adapters.interface import Capabilities, Conventions, Spec
+from adapters.interface import Capabilities
 from adapters.program import Failure
-from conformance.agreement import Sample, sample
+from conformance.agreement import sample
+from conformance.capability import refusal
 from conformance.case import Case
 from conformance.derive import without_gradients
 from conformance.evidence import NOTHING, Evidence
@@ -18,128 +17,13 @@ from conformance.pool import Pool, Pooled
 from conformance.requirements import Requirement
 from conformance.requirements._catalogue import Derive
 from conformance.session import Session, SessionError
-from reports.records import Examples, Histogram
+from conformance.tally import Survey, Tally, case_size
 
 #: Hosts that die or hang in one family before its remaining cases are given up.
 CRASHES_PER_FAMILY = 5
 TIMEOUTS_PER_FAMILY = 2
 #: Cases per family whose results are kept to compare implementations pairwise.
 SAMPLED_CASES = 40
-#: Histogram cells: log2 of error / bound, from 2**LOWEST up.
-LOWEST, HIGHEST = -24, 24
-
-
-@dataclass
-class Example:
-    """One judged example that is kept: the case as drawn, its evidence, and which bound decided."""
-
-    pooled: Pooled
-    evidence: Evidence
-    decided_by: str
-
-
-@dataclass
-class Tally:
-    """What a requirement came to so far."""
-
-    requirement: Requirement
-    total: int = 0
-    passed: int = 0
-    failing: int = 0
-    not_applicable: int = 0
-    unsupported: int = 0
-    broken: int = 0
-    vacuous: int = 0
-    evidence: int = 0
-    exact: int = 0
-    nonfinite: int = 0
-    counts: dict[int, int] = field(default_factory=dict)
-    worst: Example | None = None
-    smallest: Example | None = None
-    failure: Failure | None = None
-    broken_case: Pooled | None = None
-    refusals: dict[str, int] = field(default_factory=dict)
-
-    def examples(self) -> Examples:
-        """The counts as recorded."""
-        names = ("total", "passed", "failing", "not_applicable", "unsupported", "broken", "vacuous", "evidence")
-        return Examples(**{name: getattr(self, name) for name in names})
-
-    def histogram(self) -> Histogram:
-        """All examples by the log2 of their ratio, as recorded."""
-        if not self.counts:
-            return Histogram(low=0, counts=[], exact=self.exact, nonfinite=self.nonfinite)
-        low, high = min(self.counts), max(self.counts)
-        counts = [self.counts.get(k, 0) for k in range(low, high + 1)]
-        return Histogram(low=low, counts=counts, exact=self.exact, nonfinite=self.nonfinite)
-
-    def add(self, pooled: Pooled, evidence: Evidence, decided_by: str) -> None:
-        """Count an example that was judged."""
-        self._count_ratio(evidence.ratio)
-        self.evidence += evidence.informative > 0
-        example = Example(pooled, evidence, decided_by)
-        if self.worst is None or evidence.ratio > self.worst.evidence.ratio:
-            self.worst = example
-        if not evidence.fails:
-            self.passed += 1
-            return
-        self.failing += 1
-        if self.smallest is None or _size(pooled.case) < _size(self.smallest.pooled.case):
-            self.smallest = example
-
-    def refuse(self, reason: str) -> None:
-        """Count an example that the implementation declares not to support."""
-        self.total += 1
-        self.unsupported += 1
-        self.refusals[reason] = self.refusals.get(reason, 0) + 1
-
-    def _count_ratio(self, ratio: float) -> None:
-        if ratio == 0:
-            self.exact += 1
-        elif not math.isfinite(ratio):
-            self.nonfinite += 1
-        else:
-            cell = min(max(math.floor(math.log2(ratio)), LOWEST), HIGHEST)
-            self.counts[cell] = self.counts.get(cell, 0) + 1
-
-
-def _size(case: Case) -> tuple[int, int]:
-    """What makes a counterexample small: few steps, few elements."""
-    elements = sum(0 if call.x is None else call.x.size for call in case.expanded.calls)
-    return len(case.program), elements
-
-
-@dataclass
-class Accounts:
-    """Where the time went, in seconds, and how much was done."""
-
-    framework: float = 0.0
-    judging: float = 0.0
-    #: All the rest of a survey: the wire, deriving and expanding cases, counting.
-    other: float = 0.0
-    cases: int = 0
-    steps: int = 0
-    checks: int = 0
-
-    def add(self, other: "Accounts") -> None:
-        """Add another account to this one."""
-        for name in vars(self):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-
-@dataclass
-class Survey:
-    """A family's pool on one implementation: a tally per requirement, and what else came up."""
-
-    tallies: dict[str, Tally]
-    accounts: Accounts = field(default_factory=Accounts)
-    conventions: set[Conventions] = field(default_factory=set)
-    samples: list[Sample] = field(default_factory=list)
-    #: Why the survey ended before the pool did; empty when it did not.
-    stopped: str = ""
-    crashes: int = 0
-    timeouts: int = 0
-
 
 Progress = Callable[[int], None]
 
@@ -176,26 +60,6 @@ def survey(
     accounts = result.accounts
     accounts.other = time.perf_counter() - started - accounts.framework - accounts.judging
     return result
-
-
-def refusal(spec: Spec, capabilities: Capabilities) -> str:
-    """Why a case of this spec is not asked for, by the declared capabilities; empty where it is."""
-    axes = spec.channel_axes
-    placed = {
-        "last": axes == (spec.rank - 1,),
-        "second": axes == (1,),
-        "single": len(axes) == 1,
-        "several": True,
-    }
-    if spec.rank not in capabilities.ranks:
-        return f"declares no rank {spec.rank}"
-    if not placed.get(capabilities.axes, False):
-        return f"declares axes {capabilities.axes!r} only"
-    if spec.dtype not in capabilities.dtypes:
-        return f"declares no {spec.dtype}"
-    if not capabilities.flags and not (spec.center and spec.scale):
-        return "declares no center=False and scale=False"
-    return ""
 
 
 def asked(case: Case, capabilities: Capabilities) -> Case:
@@ -355,7 +219,7 @@ def _judge(tally: Tally, pooled: Pooled, run: Run, others: tuple[Run, ...] | Non
         tally.refusals[failure.message] = tally.refusals.get(failure.message, 0) + 1
     elif failure is not None:
         tally.broken += 1
-        if tally.failure is None or _size(pooled.case) < _size((tally.broken_case or pooled).case):
+        if tally.failure is None or case_size(pooled.case) < case_size((tally.broken_case or pooled).case):
             tally.failure, tally.broken_case = failure, pooled
     elif not evidence.applies:
         tally.not_applicable += 1

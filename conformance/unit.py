@@ -14,9 +14,10 @@ from conformance.evidence import Evidence
 from conformance.explain import Smallest, shrink
 from conformance.known_failures import find
 from conformance.plan import Plan
-from conformance.pool import Pool, Pooled
+from conformance.pool import Pool, Pooled, fitted
 from conformance.session import Session, SessionError, open_session
-from conformance.survey import Accounts, Example, Survey, Tally, asked, execute, measure, survey
+from conformance.survey import asked, execute, measure, survey
+from conformance.tally import Accounts, Example, Survey, Tally
 from conformance.targets import Target
 from reports.records import Counterexample, Result
 
@@ -105,20 +106,25 @@ class Sessions:
 
 def run_unit(unit: Unit, plan: Plan, sessions: Sessions, progress: Progress) -> Finished:
     """Survey a family on an implementation, then explain what failed. Whatever goes wrong ends up in the results."""
-    pool = plan.pools[unit.family]
+    shared = plan.pools[unit.family]
     sessions.drop_others(unit.target)
     requirements = plan.requirements_of(unit.family)
     try:
         session, seconds_import = sessions.get(unit.target)
-        found = survey(pool, requirements, session, stop_at=_final(unit, plan, session), progress=progress)
+        started = time.perf_counter()
+        pool = fitted(shared, session.description.capabilities)
+        seconds_drawing = time.perf_counter() - started
+        told = _at_most(len(shared.cases), progress)
+        found = survey(pool, requirements, session, stop_at=_final(unit, plan, session), progress=told)
     except SessionError as error:
         return no_run(unit, plan, str(error))
+    found.accounts.drawing = seconds_drawing
     finished = Finished(unit, [], session.description, dict(session.details), found.accounts, found.conventions)
     finished.samples = found.samples
     finished.seconds_import = seconds_import
     for tally in found.tallies.values():
         started = time.perf_counter()
-        finished.results.append(_explained(tally, found, unit, plan, session, sessions))
+        finished.results.append(_explained(tally, pool, found, unit, plan, session, sessions))
         finished.seconds_explaining += time.perf_counter() - started
     finished.memory_mib = peak_memory_mib()
     return finished
@@ -148,7 +154,20 @@ def no_run(unit: Unit, plan: Plan, reason: str) -> Finished:
     return Finished(unit, results, no_run=reason)
 
 
-def _explained(tally: Tally, found: Survey, unit: Unit, plan: Plan, session: Session, sessions: Sessions) -> Result:
+def _at_most(cases: int, progress: Progress) -> Progress:
+    """Tell of the shared cases only: they are what the whole run counts by."""
+    left = iter(range(cases))
+
+    def tell(done: int) -> None:
+        if next(left, None) is not None:
+            progress(done)
+
+    return tell
+
+
+def _explained(
+    tally: Tally, pool: Pool, found: Survey, unit: Unit, plan: Plan, session: Session, sessions: Sessions
+) -> Result:
     """The record of one requirement, with its counterexamples where it failed."""
     name, id_ = unit.target.name, tally.requirement.id
     known = find(plan.known, id_, name, session.description.version)
@@ -158,7 +177,6 @@ def _explained(tally: Tally, found: Survey, unit: Unit, plan: Plan, session: Ses
     counterexamples: list[Counterexample] = []
     proven = None
     if came_to[0] in ("fail", "error", "crash", "timeout", "known failure"):
-        pool = plan.pools[unit.family]
         budget = 0.0 if came_to[0] == "known failure" else sessions.explaining_left(unit.target)
         counterexamples, proven = _counterexamples(tally, pool, plan, unit.target, session, budget)
         sessions.spend(unit.target, time.perf_counter() - started)

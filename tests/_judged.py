@@ -116,4 +116,4 @@ def dies(kind: str, method: str = "train") -> Callable[[int, Program], Failure]:
 
 def pool_of(*cases: Case) -> Pool:
     """A pool of these cases."""
-    return Pool(1, (SPEC,), tuple(Pooled(c, b"") for c in cases))
+    return Pool(1, 0, (SPEC,), tuple(Pooled(c, b"") for c in cases))

@@ -10,7 +10,7 @@ from conformance._results import outcome
 from conformance.known_failures import KnownFailure, KnownFailureError, find
 from conformance.plan import check_known, keywords, select
 from conformance.requirements import CATALOGUE
-from conformance.survey import Survey, Tally
+from conformance.tally import Survey, Tally
 from conformance.targets import Target, UsageError, known_names, nearest, resolve
 
 FILE = f"{Path(__file__).parent}/hostile/processes.py"

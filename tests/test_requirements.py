@@ -14,12 +14,13 @@ from adapters.program import OPERATIONS, Trace
 from conformance._results import outcome
 from conformance.case import Case
 from conformance.evidence import NOTHING, Evidence
+from conformance.families import FAMILIES
 from conformance.judge import Judge
 from conformance.pool import Pool, draw
 from conformance.requirements import CATALOGUE, Requirement, requirement
 from conformance.session import open_session
-from conformance.strategies import FAMILIES
-from conformance.survey import Survey, survey
+from conformance.survey import survey
+from conformance.tally import Survey
 from tests._judged import REFERENCE
 
 #: As many cases as a quick run draws.

@@ -11,11 +11,13 @@ import pytest
 from adapters.interface import Array, Spec
 from conformance import _data
 from conformance.case import Case, Channel, Drawn, GetState, Gradient, Infer, SetState, Start, Train
+from conformance.families import FAMILIES
 from conformance.judge import Judge, Run
 from conformance.oracle import to_channels
 from conformance.pool import draw
 from conformance.session import open_session
-from conformance.strategies import DECAYS, EPSILONS, FAMILIES, MILD_PATTERNS, spec_pool, strata
+from conformance.specs import DECAYS, EPSILONS, spec_pool, strata
+from conformance.strategies import MILD_PATTERNS
 from tests._judged import REFERENCE
 
 SEEDS = range(12)
@@ -89,10 +91,6 @@ class TestSpecs:
         """The same seed gives the same pool; another seed or family another."""
         assert spec_pool(1, 3) == spec_pool(1, 3)
         assert len({spec_pool(1, 3), spec_pool(1, 4), spec_pool(2, 3)}) == 3
-
-    def test_other_ranks(self) -> None:
-        """A pool for some ranks has those only."""
-        assert {spec.rank for spec in spec_pool(1, 0, ranks=(4,))} == {4}
 
 
 class TestShares:

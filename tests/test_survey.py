@@ -11,6 +11,7 @@ import pytest
 from adapters.interface import Capabilities, Spec, State
 from adapters.program import Failure, Program, Trace
 from conformance import derive
+from conformance.capability import refusal
 from conformance.case import Case, Infer, Train
 from conformance.evidence import NOTHING, Evidence, require
 from conformance.judge import Judge
@@ -21,15 +22,14 @@ from conformance.survey import (
     CRASHES_PER_FAMILY,
     SAMPLED_CASES,
     TIMEOUTS_PER_FAMILY,
-    Tally,
     asked,
     examine,
     execute,
     judge_example,
-    refusal,
     relevant_failure,
     survey,
 )
+from conformance.tally import Tally
 from tests._judged import REFERENCE, SPEC, Fake, case, dies, infer, judged_y, made, pool_of, run, train
 
 PARTS = ("passed", "failing", "not_applicable", "unsupported", "broken", "vacuous")

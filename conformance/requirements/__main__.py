@@ -1,7 +1,7 @@
 """Writes the catalogue as a document: ``python -m conformance.requirements > docs/requirements.md``."""
 
+from conformance.families import FAMILIES
 from conformance.requirements import CATALOGUE, Requirement
-from conformance.strategies import FAMILIES
 
 HEAD = """# Requirements
 

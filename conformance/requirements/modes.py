@@ -41,7 +41,7 @@ def same_case_same_bits(case: Case, trace: Trace, judge: Judge) -> Evidence:
 
 @requirement("BN-703", source=HOST, ops=ALL)
 def results_are_the_callers_own(case: Case, trace: Trace, judge: Judge) -> Evidence:
-    """Returned arrays share no memory with arguments, with each other or with the layer, and nothing later changes them."""
+    """Returned arrays share no memory with arguments, each other or the layer, and nothing later changes them."""
     return _observed(trace, "aliased", "overwritten")
 
 

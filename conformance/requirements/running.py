@@ -43,7 +43,9 @@ def update(judge: Judge, view: View, statistic: Statistic) -> Evidence:
     old = getattr(judge.run.before(view.number, judge.kind), statistic)
     with np.errstate(all="ignore"):
         scale = np.abs(old - batch)
-    return judge.compare(name, got, getattr(expected, statistic), bound, view, scale=np.where(np.isnan(scale), 0, scale))
+    return judge.compare(
+        name, got, getattr(expected, statistic), bound, view, scale=np.where(np.isnan(scale), 0, scale)
+    )
 
 
 @requirement("BN-301", source=SOURCE, ops=TRAIN)
@@ -154,7 +156,13 @@ def decay_is_honoured(case: Case, trace: Trace, judge: Judge) -> Evidence:
     return combine([_implied_decay(judge, view, s) for view in judge.steps("train") for s in STATISTICS])
 
 
-@requirement("BN-306", source="TensorFlow: the UPDATE_OPS collection", ops=TRAIN, derive=derive.updates_left_out, needs="separate_update")
+@requirement(
+    "BN-306",
+    source="TensorFlow: the UPDATE_OPS collection",
+    ops=TRAIN,
+    derive=derive.updates_left_out,
+    needs="separate_update",
+)
 def updates_can_be_left_out(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """A training step whose update is not run leaves the moving statistics as they are, to the bit."""
     parts = []

@@ -75,10 +75,8 @@ def order_of_positions(case: Case, trace: Trace, judge: Judge) -> Evidence:
     for other in judge.derived:
         for mine, theirs in pairs(judge, other, "train"):
             order = derive.permutation(judge.truth(mine).count, mine.number)
-            for quantity in ("y", "dx"):
-                parts.append(same(judge, other, mine, theirs, quantity, columns(order)))
-            for quantity in ("dgamma", "dbeta"):
-                parts.append(same(judge, other, mine, theirs, quantity))
+            parts += [same(judge, other, mine, theirs, q, columns(order)) for q in ("y", "dx")]
+            parts += [same(judge, other, mine, theirs, q) for q in ("dgamma", "dbeta")]
     return combine(parts)
 
 
@@ -89,12 +87,13 @@ def channels_are_independent(case: Case, trace: Trace, judge: Judge) -> Evidence
     parts = []
     for other in judge.derived:
         for mine, theirs in pairs(judge, other, "train", "infer"):
-            for quantity in ("y", "dx", "dgamma", "dbeta"):
-                parts.append(same(judge, other, mine, theirs, quantity, slack=others))
+            parts += [same(judge, other, mine, theirs, q, slack=others) for q in ("y", "dx", "dgamma", "dbeta")]
     return combine(parts)
 
 
-@requirement("BN-107", source=IOFFE + " and section 3: “represent the identity transform”", ops=TRAIN, derive=derive.restoring)
+@requirement(
+    "BN-107", source=IOFFE + " and section 3: “represent the identity transform”", ops=TRAIN, derive=derive.restoring
+)
 def identity_is_reachable(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """With γ = √(σ² + ε) and β = μ the layer gives its input back."""
     parts = []

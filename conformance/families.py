@@ -1,0 +1,52 @@
+"""The families of requirements, and which programs of steps the cases of each consist of."""
+
+from typing import NamedTuple
+
+
+class Family(NamedTuple):
+    """How the cases of a requirement family are made: which steps, how many, and how often gradients are asked for."""
+
+    number: int
+    title: str
+    longest: int
+    #: One step in so many comes without gradients; 1 means none has any.
+    without_gradients: int
+    #: Operations that are drawn freely; the first step is of ``first``.
+    ops: tuple[str, ...]
+    first: tuple[str, ...] = ("train",)
+    #: Programs that are drawn as often as free ones: what goes wrong between steps needs them in a certain order.
+    #: "1" after an operation is the second layer.
+    programs: tuple[tuple[str, ...], ...] = ()
+    layers: int = 1
+    repeats: bool = False
+
+
+STALE = (
+    ("train", "infer"),
+    ("infer", "train", "infer"),
+    ("infer", "set_state", "infer"),
+    ("train", "set_state", "infer"),
+    ("infer", "infer", "train", "train", "infer"),
+)
+SET = (
+    ("train", "set_state", "train"),
+    ("train", "set_state", "infer", "train", "infer"),
+    ("set_state", "get_state", "train", "get_state"),
+)
+TWO_LAYERS = (
+    ("train", "train1", "infer", "infer1"),
+    ("infer", "set_state1", "train1", "infer", "train"),
+    ("train", "infer1", "train", "infer1", "get_state"),
+)
+FREE = ("train", "infer", "train", "infer", "set_state", "get_state")
+
+FAMILIES = {
+    family.number: family
+    for family in (
+        Family(1, "Normalization in training", 3, 2, ("train", "train", "infer")),
+        Family(2, "Inference", 4, 2, ("infer", "train", "infer", "set_state", "get_state"), ("infer", "train"), STALE),
+        Family(3, "Running statistics", 6, 2, ("train", "train", "infer"), programs=(*SET[:2], ("train",) * 8)),
+        Family(4, "Gradients", 3, 6, ("train", "train", "infer"), ("train", "infer")),
+        Family(7, "State and modes", 6, 2, FREE, FREE, STALE + SET + TWO_LAYERS, layers=2, repeats=True),
+    )
+}

@@ -1,0 +1,131 @@
+"""The specs that cases are built on, and how cases are spread over them.
+
+Specs come from a pool, since a new graph costs a hundred times as much as a step.
+"""
+
+import itertools
+import math
+import random
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+from adapters.interface import Capabilities, Spec
+from conformance.capability import refusal
+
+EPSILONS = (1e-3, 1e-5, 1.0, 2.0**-10, 1e-8, 0.1, 1e-12)
+DECAYS = (0.5, 0.9, 0.99, 0.0, 1.0, 0.875, 1 - 2.0**-7, 0.999)
+CHANNELS = (3, 1, 2, 4, 16, 5, 7, 8, 17, 6, 12, 33, 9, 65)
+RANKS = (2, 3, 4, 5)
+#: A rank and channel axes in it.
+Place = tuple[int, tuple[int, ...]]
+#: Sets of several channel axes, with their rank, for those who declare them.
+SEVERAL: tuple[Place, ...] = ((3, (1, 2)), (4, (-1, 1)), (5, (3, -4, 2)))
+#: Specs in a pool.
+SIZE = 24
+
+#: How the extents of the reduced axes come about: drawn freely, equal to the number of channels, all one (m = 1), or
+#: one of them large.
+Extents = Literal["free", "as channels", "one", "large"]
+
+
+class Stratum(NamedTuple):
+    """What is spread evenly over a pool, since Hypothesis's own draws come in clumps."""
+
+    spec: Spec
+    adversarial: bool = False
+    extents: Extents = "free"
+
+
+ADVERSARIAL = (False, True)
+EXTENTS: tuple[Extents, ...] = ("free", "as channels", "one", "large")
+
+
+def spec_pool(family: int, seed: int, capabilities: Capabilities | None = None, size: int = SIZE) -> tuple[Spec, ...]:
+    """Specs for one family: every rank with most of its axes, and each epsilon, decay, flag and channel count often.
+
+    Each property runs through its values in an order of its own, so that all of them occur, in ever new combinations.
+    With capabilities, all are such as they allow; there are none where they allow nothing that the suite draws.
+    """
+    rng = random.Random(f"{seed}/{family}")
+    single: list[Place] = [(rank, (axis,)) for rank in RANKS for axis in _single(rank)]
+    several = list(SEVERAL)
+    if capabilities is not None:
+        single, several = ([p for p in places if _allowed(p, capabilities)] for places in (single, several))
+    rng.shuffle(single)
+    # A third of the places comes twice, with other parameters: what an implementation keeps by shape must not mix them.
+    chosen = [*single[: 2 * size // 3 - 2], *several[:2]]
+    if not chosen:
+        return ()
+    rng.shuffle(chosen)
+    flags = capabilities is None or capabilities.flags
+    columns = [_endless(rng, values) for values in (CHANNELS, EPSILONS, DECAYS)]
+    center, scale = (_endless(rng, values) for values in ((True, True, False), (True, False, True)))
+    specs = []
+    for rank, axis in itertools.islice(itertools.cycle(chosen), size):
+        channels, epsilon, decay = (next(column) for column in columns)
+        shape = _shape(rank, axis, channels)
+        specs.append(Spec(shape, axis, epsilon, decay, next(center) or not flags, next(scale) or not flags))
+    return tuple(sorted(specs, key=_simplicity))
+
+
+def _shape(rank: int, axis: tuple[int, ...], channels: int) -> tuple[int | None, ...]:
+    shape: list[int | None] = [None] * rank
+    extents = (channels,) if len(axis) == 1 else (min(channels, 5), 2, 3)
+    for place, extent in zip(axis, extents, strict=False):
+        shape[place] = extent
+    return tuple(shape)
+
+
+def _allowed(place: Place, capabilities: Capabilities) -> bool:
+    rank, axis = place
+    return not refusal(Spec(_shape(rank, axis, 1), axis, 1.0, 0.5), capabilities)
+
+
+def _single(rank: int) -> list[int]:
+    """Single channel axes as users write them: the first, second, middle and last ones, from both ends."""
+    return sorted({axis for axis in (-1, 1, 0, rank - 2, rank // 2, -rank, 1 - rank) if axis < rank})
+
+
+def _endless(rng: random.Random, values: tuple[Any, ...]) -> Iterator[Any]:
+    """Run through the values again and again, each time in a new order."""
+    order = list(values)
+    while True:
+        rng.shuffle(order)
+        yield from order
+
+
+def _simplicity(spec: Spec) -> tuple[object, ...]:
+    """Simple specs come first, so that shrinking ends there."""
+    channels = math.prod(spec.parameter_shape)
+    return (
+        spec.rank,
+        len(spec.axis),
+        channels,
+        not (spec.center and spec.scale),
+        EPSILONS.index(spec.epsilon),
+        spec.axis[0] < 0,
+    )
+
+
+def stratum_choices(stratum: Stratum, specs: tuple[Spec, ...]) -> tuple[int, int, int]:
+    """The choices by which ``cases`` draws this stratum."""
+    return specs.index(stratum.spec), ADVERSARIAL.index(stratum.adversarial), EXTENTS.index(stratum.extents)
+
+
+def strata(specs: tuple[Spec, ...], count: int, seed: int) -> dict[Stratum, int]:
+    """Spread ``count`` cases: every spec as often, one case in four adversarial, one in ten with m = 1.
+
+    Four in twenty have an extent that equals the number of channels, where confused axes go unnoticed by their shape;
+    one in twenty has a large extent. A stratum gets several cases, since starting Hypothesis costs as much as a few.
+    """
+    rng = random.Random(f"{seed}/strata")
+    adversarial = _endless(rng, (False, False, False, True))
+    extents = _endless(rng, ("free",) * 13 + ("as channels",) * 4 + ("one",) * 2 + ("large",))
+    pool = _endless(rng, specs)
+    each = max(1, min(4, count // len(specs)))
+    spread: dict[Stratum, int] = {}
+    while count > 0:
+        stratum = Stratum(next(pool), next(adversarial), next(extents))
+        spread[stratum] = spread.get(stratum, 0) + min(each, count)
+        count -= each
+    return spread
