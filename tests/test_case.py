@@ -197,6 +197,7 @@ class TestIdentity:
         ]
         changed = [msgspec.structs.replace(CASE, **change) for change in changes]
         assert len({CASE, *changed}) == 6
+        assert len({hash(case) for case in (CASE, *changed)}) > 4
 
     def test_a_replaced_case_does_not_keep_the_old_arrays(self) -> None:
         """Replacing a field of a case that was expanded forgets what was expanded, held or hashed."""

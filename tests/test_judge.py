@@ -139,6 +139,17 @@ class TestSetState:
         assert after.mean_error is before.mean_error
         assert after.mean_error is not None
 
+    def test_each_statistic_can_be_set_alone(self) -> None:
+        """A statistic that is set alone is known exactly, while the other stays as uncertain as it was."""
+        for state, known, carried in (
+            (Start(None, None, given([4, 5, 6]), None), "mean_error", "variance_error"),
+            (Start(None, None, None, given([4, 5, 6])), "variance_error", "mean_error"),
+        ):
+            judged = run(case(train(), SetState(state), infer(), read="end"))
+            after = judged.before(2, "prob")
+            assert getattr(after, known) is None
+            assert getattr(after, carried) is getattr(judged.before(1, "prob"), carried) is not None
+
     def test_it_is_the_start_of_the_next_step(self) -> None:
         """The step after is judged with the parameters that were set."""
         judged = run(case(self.PARTIAL, train(), infer(), read="end"))
