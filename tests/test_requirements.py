@@ -33,6 +33,7 @@ CORRECT = [
     "tests.zoo.variants:OnePass",
     "tests.zoo.variants:FoldedAffine",
     "tests.zoo.variants:UpdatedInPlace",
+    "tests.zoo.declared:ForwardOnly",
 ]
 EVERY = pytest.mark.parametrize("found", CATALOGUE.values(), ids=lambda r: r.id)
 

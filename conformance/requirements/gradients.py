@@ -114,7 +114,12 @@ def center_and_scale_off(case: Case, trace: Trace, judge: Judge) -> Evidence:
     return combine(parts)
 
 
-@requirement("BN-409", source="Reverse-mode differentiation has no side effects", derive=derive.forward_only)
+@requirement(
+    "BN-409",
+    source="Reverse-mode differentiation has no side effects",
+    derive=derive.forward_only,
+    needs="training_gradients",
+)
 def asking_for_gradients_changes_nothing(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """The output and the state after a step do not depend on whether gradients were asked for."""
     parts = []
