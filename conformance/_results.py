@@ -48,8 +48,8 @@ def _outcome(tally: Tally, survey: Survey, capabilities: Capabilities) -> tuple[
         return kinds.get(tally.failure.kind, "error"), where + tally.failure.message
     if not has_capability(requirement, capabilities):
         return "unsupported", f"declares no {requirement.needs}"
-    if survey.stopped:
-        return "no run", survey.stopped
+    if requirement.family in survey.stopped:
+        return "no run", survey.stopped[requirement.family]
     return _without_failure(tally, survey)
 
 

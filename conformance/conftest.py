@@ -1,7 +1,7 @@
 """The suite in pytest: ``pytest conformance --implementation torch -k gradients``.
 
-There is an item for each requirement and implementation. With ``-n 2`` the items of a family on an implementation stay
-in one worker, which runs them as one unit.
+There is an item for each requirement and implementation. With ``-n 2`` the items of an implementation stay in one
+worker, since every requirement judges the cases of all families.
 """
 
 import re
@@ -17,8 +17,9 @@ from conformance.conversation import Timeouts
 from conformance.plan import PROFILES, Plan, check_known, keywords, sorted_catalogue
 from conformance.pool import Pool
 from conformance.requirements import Requirement
+from conformance.tally import Survey
 from conformance.targets import Target, UsageError, resolve
-from conformance.unit import Finished, Sessions, Unit, run_unit
+from conformance.unit import Conclusion, Sessions, Unit, conclude, run_unit
 from reports.records import Result
 
 KNOWN_FAILURES = Path("known_failures.toml")
@@ -53,7 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 class _Conductor:
-    """Draws each family's pool once, runs each unit once when the first of its items is asked for, and keeps both."""
+    """Draws each family's pool once and runs each implementation once, when the first of its items is asked for."""
 
     def __init__(self, config: pytest.Config) -> None:
         option = config.option
@@ -73,7 +74,7 @@ class _Conductor:
             timeouts=Timeouts(first=3 * option.timeout, later=option.timeout),
         )
         self._sessions = Sessions(self.plan)
-        self._finished: dict[tuple[str, int], Finished] = {}
+        self._results: dict[str, dict[str, Result]] = {}
 
     def restrict(self, requirements: set[str]) -> None:
         """Run only these requirements."""
@@ -89,12 +90,14 @@ class _Conductor:
     def result(self, item: Item) -> Result:
         """What an item's requirement came to on its implementation."""
         target, requirement = item
-        key = (target.name, requirement.family)
-        if key not in self._finished:
-            self.pool(requirement.family)
-            unit = Unit(target, requirement.family)
-            self._finished[key] = run_unit(unit, self.plan, self._sessions, lambda _: None)
-        return next(r for r in self._finished[key].results if r.requirement == requirement.id)
+        if target.name not in self._results:
+            found = Survey({})
+            for family in self.plan.families:
+                self.pool(family)
+                found.merge(run_unit(Unit(target, family), self.plan, self._sessions, lambda _: None).survey)
+            concluded = conclude(Conclusion(target, found), self.plan, self._sessions)
+            self._results[target.name] = {r.requirement: r for r in concluded.results}
+        return self._results[target.name][requirement.id]
 
     def close(self) -> None:
         """End all sessions."""
@@ -136,14 +139,14 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep the items of a unit in one worker: xdist's own groups have no effect with pytest 9.2."""
+    """Keep the items of an implementation in one worker: xdist's own groups have no effect with pytest 9.2."""
     from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-    class UnitScheduling(LoadScopeScheduling):  # type: ignore[misc]
+    class ImplementationScheduling(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return re.sub(r"\[BN-(\d)\d\d-", r"[\1xx-", nodeid)
+            return re.sub(r"\[BN-\d\d\d-", "[", nodeid)
 
-    return UnitScheduling(config, log)
+    return ImplementationScheduling(config, log)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -193,6 +196,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture
 def result(request: pytest.FixtureRequest) -> Result:
-    """What the item's requirement came to on its implementation; the first item of a unit runs the whole unit."""
+    """What the item's requirement came to on its implementation; the first item of an implementation runs all."""
     about: Item = request.param
     return request.config.stash[_PLAN].result(about)

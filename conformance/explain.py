@@ -10,11 +10,12 @@ import msgspec
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis.database import ExampleDatabase
 
+from adapters.interface import Spec
 from conformance.capability import refusal
 from conformance.case import Case, Drawn, Infer, Instruction, Train
 from conformance.evidence import Evidence
 from conformance.families import FAMILIES
-from conformance.pool import Pool, Pooled
+from conformance.pool import Pooled
 from conformance.requirements import Requirement
 from conformance.session import Session, SessionError
 from conformance.strategies import cases
@@ -78,8 +79,12 @@ class _OutOfBudget(BaseException):
     """Ends the search; Hypothesis takes an Exception for another failure, and shrinks on."""
 
 
-def shrink(requirement: Requirement, pool: Pool, start: Pooled, session: Session, seconds: float) -> Smallest | None:
+def shrink(
+    requirement: Requirement, start: Pooled, specs: tuple[Spec, ...], session: Session, seconds: float
+) -> Smallest | None:
     """Find a small case that fails like ``start`` within that time; None where not even ``start`` fails again.
+
+    ``specs`` are those of the pool that ``start`` was drawn from.
 
     Broken cases (crash, error, timeout) are shrunk too, within a number of restarts.
     """
@@ -103,7 +108,7 @@ def shrink(requirement: Requirement, pool: Pool, start: Pooled, session: Session
         # The failing case itself comes first: without time, it is what there is.
         if fails(start.case):
             if start.choices:
-                _search(pool, start.choices, fails)
+                _search(start, specs, fails)
             while best is not None and any(fails(case) for case in _smaller(best.case)):
                 pass
     return best
@@ -135,10 +140,10 @@ def _less(step: Instruction) -> Iterator[Instruction]:
         yield msgspec.structs.replace(step, dy=None)
 
 
-def _search(pool: Pool, choices: bytes, fails: Callable[[Case], bool]) -> None:
+def _search(start: Pooled, specs: tuple[Spec, ...], fails: Callable[[Case], bool]) -> None:
     @settings(
         max_examples=ATTEMPTS,
-        database=_OneExample(choices),
+        database=_OneExample(start.choices),
         phases=[Phase.reuse, Phase.shrink],
         deadline=None,
         report_multiple_bugs=False,
@@ -147,7 +152,7 @@ def _search(pool: Pool, choices: bytes, fails: Callable[[Case], bool]) -> None:
         verbosity=Verbosity.quiet,
         suppress_health_check=list(HealthCheck),
     )
-    @given(cases(FAMILIES[pool.family], pool.specs))
+    @given(cases(FAMILIES[start.family], specs))
     def search(case: Case) -> None:
         assert not fails(case)
 

@@ -51,9 +51,10 @@ class Plan(NamedTuple):
         """The families that have a requirement in this run."""
         return tuple(sorted({CATALOGUE[id_].family for id_ in self.requirements}))
 
-    def requirements_of(self, family: int) -> list[Requirement]:
-        """The requirements of a family that this run asks for."""
-        return [CATALOGUE[id_] for id_ in self.requirements if CATALOGUE[id_].family == family]
+    @property
+    def catalogue(self) -> list[Requirement]:
+        """The requirements that this run asks for."""
+        return [CATALOGUE[id_] for id_ in self.requirements]
 
 
 def sorted_catalogue() -> list[Requirement]:

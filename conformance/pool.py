@@ -27,6 +27,8 @@ class Pooled(NamedTuple):
 
     case: Case
     choices: bytes
+    #: The family that it was drawn for; 0 where it was not drawn.
+    family: int = 0
 
 
 class Pool(NamedTuple):
@@ -61,14 +63,28 @@ def fitted(pool: Pool, capabilities: Capabilities) -> Pool:
 
     The pool's own cases stay, for comparison with other implementations.
     """
-    refused = sum(bool(refusal(pooled.case.spec, capabilities)) for pooled in pool.cases)
-    if 4 * refused <= len(pool.cases):
-        return pool
-    allowed = spec_pool(pool.family, pool.seed, capabilities)
+    allowed = _further_specs(pool, capabilities)
     if not allowed:
         return pool
-    specs = pool.specs + tuple(spec for spec in allowed if spec not in pool.specs)
-    return pool._replace(specs=specs, cases=pool.cases + _draw_on(allowed, pool.family, pool.seed + 1, refused, specs))
+    specs = fitted_specs(pool, capabilities)
+    cases = _draw_on(allowed, pool.family, pool.seed + 1, _refused(pool, capabilities), specs)
+    return pool._replace(specs=specs, cases=pool.cases + cases)
+
+
+def fitted_specs(pool: Pool, capabilities: Capabilities) -> tuple[Spec, ...]:
+    """The specs of the fitted pool, without drawing it."""
+    return pool.specs + tuple(spec for spec in _further_specs(pool, capabilities) if spec not in pool.specs)
+
+
+def _refused(pool: Pool, capabilities: Capabilities) -> int:
+    return sum(bool(refusal(pooled.case.spec, capabilities)) for pooled in pool.cases)
+
+
+def _further_specs(pool: Pool, capabilities: Capabilities) -> tuple[Spec, ...]:
+    """Specs to draw further cases on; none where the pool's own are enough."""
+    if 4 * _refused(pool, capabilities) <= len(pool.cases):
+        return ()
+    return spec_pool(pool.family, pool.seed, capabilities)
 
 
 def _draw_on(
@@ -96,7 +112,7 @@ def _draw_stratum(family: Family, stratum: Stratum, wanted: int, stream: int, sp
     )
     @given(cases_of(family, stratum))
     def collect(case: Case) -> None:
-        drawn.append(Pooled(case, _current_choices(stratum, specs)))
+        drawn.append(Pooled(case, _current_choices(stratum, specs), family.number))
 
     collect()
     return drawn[1 : wanted + 1]

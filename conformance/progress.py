@@ -11,7 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from conformance.families import FAMILIES
 from conformance.runner import Event
-from conformance.unit import Finished
+from conformance.unit import Concluded
+from conformance.workers import Done
 from reports.records import Result, Results
 from reports.verdict import Verdict
 
@@ -34,9 +35,9 @@ def watch() -> Iterator[Tell]:
             if event.doing:
                 bar.update(task, description=event.doing, total=event.cases_in_all or None)
             bar.advance(task, event.cases_done)
-            if event.finished is not None:
-                bar.update(task, description=_name(event.finished))
-                bar.console.print(_line(event.finished), highlight=False, markup=False)
+            if event.done is not None:
+                bar.update(task, description=_name(event.done))
+                bar.console.print(_line(event.done), highlight=False, markup=False)
 
         yield tell
 
@@ -45,7 +46,7 @@ def _plain() -> Tell:
     started = time.perf_counter()
 
     def tell(event: Event) -> None:
-        line = event.doing or (_line(event.finished) if event.finished is not None else "")
+        line = event.doing or (_line(event.done) if event.done is not None else "")
         # Whoever read the progress may have gone: the run goes on.
         with contextlib.suppress(BrokenPipeError):
             if line:
@@ -54,16 +55,22 @@ def _plain() -> Tell:
     return tell
 
 
-def _name(done: Finished) -> str:
+def _name(done: Done) -> str:
+    if isinstance(done, Concluded):
+        return done.target.name
     return f"{done.unit.target.name}, {FAMILIES[done.unit.family].title.lower()}"
 
 
-def _line(done: Finished) -> str:
-    """One line on a unit: how many requirements came to what."""
+def _line(done: Done) -> str:
+    """One line on a unit: how many requirements failed; on an implementation: how many came to what."""
+    if isinstance(done, Concluded):
+        counts = Counter(result.outcome for result in done.results)
+        return f"{_name(done)}: " + ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts.items()))
     if done.no_run:
         return f"{_name(done)}: no run, {_first_line(done.no_run)}"
-    counts = Counter(result.outcome for result in done.results)
-    return f"{_name(done)}: " + ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts.items()))
+    failing = sum(1 for tally in done.survey.tallies.values() if tally.failing or tally.broken)
+    found = f"{failing} requirements fail" if failing else "nothing fails"
+    return f"{_name(done)}: {done.survey.accounts.checks} checks, {found}"
 
 
 def _first_line(text: str) -> str:

@@ -19,9 +19,9 @@ from conformance.families import FAMILIES
 from conformance.interruption import Interrupted, Interruptible
 from conformance.plan import Plan
 from conformance.requirements import CATALOGUE
-from conformance.tally import Accounts
-from conformance.unit import Finished, Unit, declared, observed_conventions
-from conformance.workers import run_all
+from conformance.tally import Accounts, Survey
+from conformance.unit import Concluded, Conclusion, Surveyed, Unit, declared, observed_conventions, unexplained
+from conformance.workers import Done, run_all
 from reports.records import Footer, Header, Implementation, Line, Outcome, RequirementInfo, Results
 from reports.store import Writer, read
 from reports.verdict import exit_code
@@ -37,7 +37,7 @@ class Event:
     doing: str = ""
     cases_in_all: int = 0
     cases_done: int = 0
-    finished: Finished | None = None
+    done: Done | None = None
 
 
 @dataclass
@@ -52,13 +52,15 @@ class _Books:
     memory_mib: float = 0.0
     outcomes: list[Outcome] = field(default_factory=list)
 
-    def add(self, done: Finished) -> None:
-        name = done.unit.target.name
-        self.accounts.setdefault(name, Accounts()).add(done.accounts)
-        self.imports[name] = self.imports.get(name, 0.0) + done.seconds_import
-        self.explaining += done.seconds_explaining
+    def add(self, done: Done) -> None:
         self.memory_mib = max(self.memory_mib, done.memory_mib)
-        self.outcomes += [result.outcome for result in done.results]
+        if isinstance(done, Concluded):
+            self.explaining += done.seconds_explaining
+            self.outcomes += [result.outcome for result in done.results]
+            return
+        name = done.unit.target.name
+        self.accounts.setdefault(name, Accounts()).add(done.survey.accounts)
+        self.imports[name] = self.imports.get(name, 0.0) + done.seconds_import
 
     def footer(self, reason: str, workers: int) -> Footer:
         """The last line; a reason is why the run ended before it was done."""
@@ -119,8 +121,10 @@ class _Run:
         self.books = _Books()
         self._samples: dict[str, list[Sample]] = {target.name: [] for target in plan.targets}
         self._conventions: dict[str, set[Conventions]] = {target.name: set() for target in plan.targets}
+        #: Surveys of implementations that are not concluded.
+        self._open: dict[str, Conclusion] = {}
 
-    def _write(self, lines: Iterable[Line], done: Finished | None = None) -> None:
+    def _write(self, lines: Iterable[Line], done: Done | None = None) -> None:
         """Write all lines or none and count what they are of: an interruption waits."""
         with self._interruptible.shield():
             for line in lines:
@@ -152,14 +156,31 @@ class _Run:
                 self._take(message)
         self._write(agreements(self._samples))
 
-    def _take(self, done: Finished) -> None:
+    def _take(self, done: Done) -> None:
+        if isinstance(done, Surveyed):
+            self._take_survey(done)
+        else:
+            self._open.pop(done.target.name, None)
+            self._write(done.results, done)
+        self._tell(Event(done=done))
+        failed = isinstance(done, Concluded) and exit_code([r.outcome for r in done.results], complete=True) == 1
+        if failed and self._plan.fail_fast:
+            raise Interrupted("--fail-fast")
+
+    def _take_survey(self, done: Surveyed) -> None:
         name = done.unit.target.name
         self._samples[name] += done.samples
-        self._conventions[name] |= done.conventions
-        self._write([_implementation(done, self._conventions[name]), *done.results], done)
-        self._tell(Event(finished=done))
-        if self._plan.fail_fast and exit_code([r.outcome for r in done.results], complete=True) == 1:
-            raise Interrupted("--fail-fast")
+        self._conventions[name] |= done.survey.conventions
+        self._write([_implementation(done, self._conventions[name])], done)
+        held = self._open.setdefault(name, Conclusion(done.unit.target, Survey({})))
+        held.survey.merge(done.survey)
+
+    def give_up(self, why: str) -> None:
+        """Write what the surveys have found of implementations that will not be concluded."""
+        for conclusion in self._open.values():
+            survey = conclusion.survey
+            survey.stopped |= dict.fromkeys(self._plan.families, why)
+            self._write(unexplained(conclusion, self._plan))
 
 
 def run(plan: Plan, header: Header, workers: int, tell: Tell) -> Results:
@@ -178,11 +199,12 @@ def run(plan: Plan, header: Header, workers: int, tell: Tell) -> Results:
             under_way.run(workers)
         except Interrupted as interruption:
             reason = f"interrupted by {interruption}"
+            under_way.give_up(f"the run was {reason}")
         writer.write(under_way.books.footer(reason, max(1, min(workers, units))))
     return read(path)
 
 
-def _implementation(done: Finished, conventions: set[Conventions]) -> Implementation:
+def _implementation(done: Surveyed, conventions: set[Conventions]) -> Implementation:
     who = done.description
     if who is None:
         return Implementation(name=done.unit.target.name, no_run=done.no_run)

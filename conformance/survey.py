@@ -38,24 +38,27 @@ def survey(
 ) -> Survey:
     """Run the pool and judge every requirement on every trace; ``progress`` is told of each case done.
 
-    The first failure of a requirement in ``stop_at`` ends it.
+    Requirements that derive further cases do so from those of their own family only. The first failure of a
+    requirement in ``stop_at`` ends it.
     """
-    result = Survey({r.id: Tally(r) for r in requirements})
+    here = [r for r in requirements if r.derive is None or pool.family in (0, r.family)]
+    result = Survey({r.id: Tally(r) for r in here})
     started = time.perf_counter()
     for index, pooled in enumerate(pool.cases):
         try:
             _judge_case(pooled, result, session, keep=index < SAMPLED_CASES, identity=(pool.family, index))
         except SessionError as error:
             # It cannot be started again: what it did until now is judged all the same.
-            result.stopped = str(error)
+            result.stopped[pool.family] = str(error)
             break
         # What a case caches, its arrays above all, would add up over a pool.
         vars(pooled.case).clear()
         progress(1)
-        if stop_at and any(t.failing or t.broken for id_, t in result.tallies.items() if id_ in stop_at):
-            result.stopped = "stopped at the first failure"
-        result.stopped = result.stopped or given_up(result)
-        if result.stopped:
+        why = given_up(result)
+        if any(t.failing or t.broken for id_, t in result.tallies.items() if id_ in stop_at):
+            why = "stopped at the first failure"
+        if why:
+            result.stopped[pool.family] = why
             break
     accounts = result.accounts
     accounts.other = time.perf_counter() - started - accounts.framework - accounts.judging

@@ -24,6 +24,20 @@ class Example:
     evidence: Evidence
     decided_by: str
 
+    @property
+    def ratio(self) -> float:
+        """The largest error over bound."""
+        return self.evidence.ratio
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """How large the case is."""
+        return case_size(self.pooled.case)
+
+
+#: The counts that are recorded.
+_COUNTS = ("total", "passed", "failing", "not_applicable", "unsupported", "broken", "vacuous", "evidence")
+
 
 @dataclass
 class Tally:
@@ -47,10 +61,24 @@ class Tally:
     broken_case: Pooled | None = None
     refusals: dict[str, int] = field(default_factory=dict)
 
+    def merge(self, other: "Tally") -> None:
+        """Add what the same requirement came to on other cases."""
+        for name in (*_COUNTS, "exact", "nonfinite"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for cell, count in other.counts.items():
+            self.counts[cell] = self.counts.get(cell, 0) + count
+        for reason, count in other.refusals.items():
+            self.refusals[reason] = self.refusals.get(reason, 0) + count
+        if other.worst is not None and (self.worst is None or other.worst.ratio > self.worst.ratio):
+            self.worst = other.worst
+        if other.smallest is not None and (self.smallest is None or other.smallest.size < self.smallest.size):
+            self.smallest = other.smallest
+        if self.failure is None:
+            self.failure, self.broken_case = other.failure, other.broken_case
+
     def examples(self) -> Examples:
         """The counts as recorded."""
-        names = ("total", "passed", "failing", "not_applicable", "unsupported", "broken", "vacuous", "evidence")
-        return Examples(**{name: getattr(self, name) for name in names})
+        return Examples(**{name: getattr(self, name) for name in _COUNTS})
 
     def histogram(self) -> Histogram:
         """All examples by the log2 of their ratio, as recorded."""
@@ -65,13 +93,13 @@ class Tally:
         self._count_ratio(evidence.ratio)
         self.evidence += evidence.informative > 0
         example = Example(pooled, evidence, decided_by)
-        if self.worst is None or evidence.ratio > self.worst.evidence.ratio:
+        if self.worst is None or example.ratio > self.worst.ratio:
             self.worst = example
         if not evidence.fails:
             self.passed += 1
             return
         self.failing += 1
-        if self.smallest is None or case_size(pooled.case) < case_size(self.smallest.pooled.case):
+        if self.smallest is None or example.size < self.smallest.size:
             self.smallest = example
 
     def refuse(self, reason: str) -> None:
@@ -124,7 +152,15 @@ class Survey:
     accounts: Accounts = field(default_factory=Accounts)
     conventions: set[Conventions] = field(default_factory=set)
     samples: list[Sample] = field(default_factory=list)
-    #: Why the survey ended before the pool did; empty when it did not.
-    stopped: str = ""
+    #: Family -> why its survey ended before its cases did.
+    stopped: dict[int, str] = field(default_factory=dict)
     crashes: int = 0
     timeouts: int = 0
+
+    def merge(self, other: "Survey") -> None:
+        """Add another family's survey of the same implementation."""
+        for id_, tally in other.tallies.items():
+            self.tallies.setdefault(id_, Tally(tally.requirement)).merge(tally)
+        self.accounts.add(other.accounts)
+        self.conventions |= other.conventions
+        self.stopped |= other.stopped

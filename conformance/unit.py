@@ -1,4 +1,4 @@
-"""One unit of work: a family of requirements on one implementation, surveyed and explained."""
+"""The units of work: surveying a family of cases on an implementation, and concluding what all of them came to."""
 
 import resource
 import sys
@@ -14,10 +14,10 @@ from conformance.evidence import Evidence
 from conformance.explain import Smallest, shrink
 from conformance.known_failures import find
 from conformance.plan import Plan
-from conformance.pool import Pool, Pooled, fitted
+from conformance.pool import Pooled, fitted, fitted_specs
 from conformance.session import Session, SessionError, open_session
 from conformance.survey import asked, execute, measure, survey
-from conformance.tally import Accounts, Example, Survey, Tally
+from conformance.tally import Example, Survey, Tally
 from conformance.targets import Target
 from reports.records import Counterexample, Result
 
@@ -25,28 +25,43 @@ Progress = Callable[[int], None]
 
 
 class Unit(NamedTuple):
-    """An implementation and a family."""
+    """An implementation, and the family whose cases it is to run."""
 
     target: Target
     family: int
 
 
 @dataclass
-class Finished:
+class Surveyed:
     """What a unit came to."""
 
     unit: Unit
-    results: list[Result]
+    survey: Survey
     description: Description | None = None
     details: dict[str, str] = field(default_factory=dict)
-    accounts: Accounts = field(default_factory=Accounts)
-    conventions: set[Conventions] = field(default_factory=set)
     samples: list[Sample] = field(default_factory=list)
     seconds_import: float = 0.0
-    seconds_explaining: float = 0.0
     memory_mib: float = 0.0
     #: Why the implementation took no part.
     no_run: str = ""
+
+
+@dataclass
+class Conclusion:
+    """All that an implementation's surveys came to, to be explained where it failed."""
+
+    target: Target
+    survey: Survey
+
+
+@dataclass
+class Concluded:
+    """The records of all requirements on an implementation."""
+
+    target: Target
+    results: list[Result]
+    seconds_explaining: float = 0.0
+    memory_mib: float = 0.0
 
 
 class Sessions:
@@ -104,30 +119,58 @@ class Sessions:
         self._open.clear()
 
 
-def run_unit(unit: Unit, plan: Plan, sessions: Sessions, progress: Progress) -> Finished:
-    """Survey a family on an implementation, then explain what failed. Whatever goes wrong ends up in the results."""
+def run_unit(unit: Unit, plan: Plan, sessions: Sessions, progress: Progress) -> Surveyed:
+    """Survey a family's cases on an implementation. Whatever goes wrong ends up in what it came to."""
     shared = plan.pools[unit.family]
     sessions.drop_others(unit.target)
-    requirements = plan.requirements_of(unit.family)
     try:
         session, seconds_import = sessions.get(unit.target)
         started = time.perf_counter()
         pool = fitted(shared, session.description.capabilities)
         seconds_drawing = time.perf_counter() - started
         told = _at_most(len(shared.cases), progress)
-        found = survey(pool, requirements, session, stop_at=_final(unit, plan, session), progress=told)
+        found = survey(pool, plan.catalogue, session, stop_at=_final(unit, plan, session), progress=told)
     except SessionError as error:
-        return no_run(unit, plan, str(error))
+        return not_run(unit, plan, str(error))
     found.accounts.drawing = seconds_drawing
-    finished = Finished(unit, [], session.description, dict(session.details), found.accounts, found.conventions)
-    finished.samples = found.samples
-    finished.seconds_import = seconds_import
-    for tally in found.tallies.values():
-        started = time.perf_counter()
-        finished.results.append(_explained(tally, pool, found, unit, plan, session, sessions))
-        finished.seconds_explaining += time.perf_counter() - started
-    finished.memory_mib = peak_memory_mib()
-    return finished
+    return Surveyed(
+        unit,
+        found,
+        session.description,
+        dict(session.details),
+        samples=found.samples,
+        seconds_import=seconds_import,
+        memory_mib=peak_memory_mib(),
+    )
+
+
+def not_run(unit: Unit, plan: Plan, reason: str) -> Surveyed:
+    """What a unit comes to that was not run."""
+    here = [r for r in plan.catalogue if r.derive is None or r.family == unit.family]
+    return Surveyed(unit, Survey({r.id: Tally(r) for r in here}, stopped={unit.family: reason}), no_run=reason)
+
+
+def conclude(conclusion: Conclusion, plan: Plan, sessions: Sessions) -> Concluded:
+    """Decide what each requirement came to, and explain what failed."""
+    target, found = conclusion.target, conclusion.survey
+    try:
+        session, _ = sessions.get(target)
+    except SessionError:
+        return Concluded(target, unexplained(conclusion, plan))
+    started = time.perf_counter()
+    tallies = sorted(found.tallies.values(), key=lambda tally: tally.requirement.id)
+    results = [_explained(tally, found, target, plan, session, sessions) for tally in tallies]
+    return Concluded(target, results, time.perf_counter() - started, peak_memory_mib())
+
+
+def unexplained(conclusion: Conclusion, plan: Plan) -> list[Result]:
+    """The records of what was surveyed so far, where no implementation is at hand to explain failures."""
+    found, name = conclusion.survey, conclusion.target.name
+    results = []
+    for id_ in sorted(found.tallies):
+        came_to = outcome(found.tallies[id_], found, Capabilities(), find(plan.known, id_, name, ""))
+        results.append(result(found.tallies[id_], name, came_to, [], None, 0.0))
+    return results
 
 
 def _final(unit: Unit, plan: Plan, session: Session) -> frozenset[str]:
@@ -135,23 +178,7 @@ def _final(unit: Unit, plan: Plan, session: Session) -> frozenset[str]:
     if not plan.fail_fast:
         return frozenset()
     name, version = unit.target.name, session.description.version
-    ids = (requirement.id for requirement in plan.requirements_of(unit.family))
-    return frozenset(id_ for id_ in ids if find(plan.known, id_, name, version) is None)
-
-
-def no_run(unit: Unit, plan: Plan, reason: str) -> Finished:
-    """What a unit comes to that was not run."""
-    results = [
-        Result(
-            requirement=requirement.id,
-            revision=requirement.revision,
-            implementation=unit.target.name,
-            outcome="no run",
-            reason=reason,
-        )
-        for requirement in plan.requirements_of(unit.family)
-    ]
-    return Finished(unit, results, no_run=reason)
+    return frozenset(id_ for id_ in plan.requirements if find(plan.known, id_, name, version) is None)
 
 
 def _at_most(cases: int, progress: Progress) -> Progress:
@@ -165,32 +192,30 @@ def _at_most(cases: int, progress: Progress) -> Progress:
     return tell
 
 
-def _explained(
-    tally: Tally, pool: Pool, found: Survey, unit: Unit, plan: Plan, session: Session, sessions: Sessions
-) -> Result:
+def _explained(tally: Tally, found: Survey, target: Target, plan: Plan, session: Session, sessions: Sessions) -> Result:
     """The record of one requirement, with its counterexamples where it failed."""
-    name, id_ = unit.target.name, tally.requirement.id
+    name, id_ = target.name, tally.requirement.id
     known = find(plan.known, id_, name, session.description.version)
-    capabilities = session.description.capabilities
-    came_to = outcome(tally, found, capabilities, known)
+    came_to = outcome(tally, found, session.description.capabilities, known)
     started = time.perf_counter()
     counterexamples: list[Counterexample] = []
     proven = None
     if came_to[0] in ("fail", "error", "crash", "timeout", "known failure"):
-        budget = 0.0 if came_to[0] == "known failure" else sessions.explaining_left(unit.target)
-        counterexamples, proven = _counterexamples(tally, pool, plan, unit.target, session, budget)
-        sessions.spend(unit.target, time.perf_counter() - started)
+        budget = 0.0 if came_to[0] == "known failure" else sessions.explaining_left(target)
+        counterexamples, proven = _counterexamples(tally, plan, target, session, budget)
+        sessions.spend(target, time.perf_counter() - started)
     return result(tally, name, came_to, counterexamples, proven, time.perf_counter() - started)
 
 
 def _counterexamples(
-    tally: Tally, pool: Pool, plan: Plan, target: Target, session: Session, budget: float
+    tally: Tally, plan: Plan, target: Target, session: Session, budget: float
 ) -> tuple[list[Counterexample], float | None]:
     """The smallest and the worst failing case, and the worst one's ratio to the proven bound."""
     requirement = tally.requirement
     start = tally.smallest.pooled if tally.smallest is not None else tally.broken_case
     assert start is not None
-    shrunk = shrink(requirement, pool, start, session, budget / 2) if budget > 0 else None
+    specs = fitted_specs(plan.pools[start.family], session.description.capabilities)
+    shrunk = shrink(requirement, start, specs, session, budget / 2) if budget > 0 else None
     kind: Literal["smallest", "smallest seen"] = "smallest" if shrunk is not None else "smallest seen"
     smallest = shrunk or _as_seen(tally, start)
     records = [counterexample(kind, smallest, requirement, target, plan)]

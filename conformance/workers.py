@@ -1,4 +1,4 @@
-"""Runs units of work, in this process or spread over workers that keep to one implementation while they can."""
+"""Runs units of work, here or spread over worker processes that keep to one implementation while they can."""
 
 import multiprocessing
 import os
@@ -14,16 +14,59 @@ from multiprocessing.process import BaseProcess
 from typing import Any, NoReturn
 
 from conformance.plan import Plan
-from conformance.unit import Finished, Sessions, Unit, no_run, peak_memory_mib, run_unit
+from conformance.tally import Survey
+from conformance.unit import (
+    Concluded,
+    Conclusion,
+    Sessions,
+    Surveyed,
+    Unit,
+    conclude,
+    not_run,
+    peak_memory_mib,
+    run_unit,
+    unexplained,
+)
 
 Progress = Callable[[int], None]
+Task = Unit | Conclusion
+Done = Surveyed | Concluded
 
 #: Seconds for a worker to end by itself, and to end its host when it is told to.
 _PATIENCE = 10.0
 
 
-def run_all(units: list[Unit], plan: Plan, workers: int, progress: Progress) -> Iterator[Finished | float]:
-    """Yield each unit as it finishes, and each worker's peak memory in MiB as it ends.
+class Gathering:
+    """Puts an implementation's surveys together, and says when they are to be concluded."""
+
+    def __init__(self, units: list[Unit], plan: Plan) -> None:
+        self._plan = plan
+        self._missing = Counter(unit.target.name for unit in units)
+        self.gathered: dict[str, Conclusion] = {}
+
+    def add(self, done: Surveyed) -> Conclusion | None:
+        """Take a survey; with the last of an implementation, return what is to be concluded.
+
+        With ``--fail-fast`` a failure makes it the last: the other families are not run.
+        """
+        name = done.unit.target.name
+        self.gathered.setdefault(name, Conclusion(done.unit.target, Survey({}))).survey.merge(done.survey)
+        self._missing[name] -= 1
+        if done.unit.family in done.survey.stopped and self._plan.fail_fast and self._missing[name]:
+            self._leave_out(done)
+        return self.gathered.pop(name) if not self._missing[name] else None
+
+    def _leave_out(self, done: Surveyed) -> None:
+        """Count the families that are not run as stopped."""
+        name, why = done.unit.target.name, done.survey.stopped[done.unit.family]
+        survey = self.gathered[name].survey
+        for family in self._plan.families:
+            survey.merge(not_run(Unit(done.unit.target, family), self._plan, why).survey)
+        self._missing[name] = 0
+
+
+def run_all(units: list[Unit], plan: Plan, workers: int, progress: Progress) -> Iterator[Done | float]:
+    """Yield each unit as it is surveyed, each implementation as it is concluded, each worker's peak memory in MiB.
 
     A unit that fails in the suite's own code, or whose worker dies, is not run, and says why; the others are.
     """
@@ -33,18 +76,27 @@ def run_all(units: list[Unit], plan: Plan, workers: int, progress: Progress) -> 
         yield from _run_spread(units, plan, min(workers, len(units)), progress)
 
 
-def _run_here(units: list[Unit], plan: Plan, progress: Progress) -> Iterator[Finished | float]:
-    sessions = Sessions(plan)
+def _run_here(units: list[Unit], plan: Plan, progress: Progress) -> Iterator[Done | float]:
+    sessions, gathering = Sessions(plan), Gathering(units, plan)
+    concluded: set[str] = set()
     try:
         for unit in units:
-            yield _guarded(unit, plan, sessions, progress)
+            if unit.target.name in concluded:
+                continue
+            done = _guarded(unit, plan, sessions, progress)
+            assert isinstance(done, Surveyed)
+            yield done
+            conclusion = gathering.add(done)
+            if conclusion is not None:
+                concluded.add(unit.target.name)
+                yield _guarded(conclusion, plan, sessions, progress)
     finally:
         sessions.close()
     yield peak_memory_mib()
 
 
-def _guarded(unit: Unit, plan: Plan, sessions: Sessions, progress: Progress) -> Finished:
-    """Run a unit and tell of each of its cases once, including those that it gave up."""
+def _guarded(task: Task, plan: Plan, sessions: Sessions, progress: Progress) -> Done:
+    """Do a task and tell of each of its cases once, including those that it gave up."""
     told = 0
 
     def tell(cases: int) -> None:
@@ -53,33 +105,42 @@ def _guarded(unit: Unit, plan: Plan, sessions: Sessions, progress: Progress) -> 
         progress(cases)
 
     try:
-        return run_unit(unit, plan, sessions, tell)
+        return conclude(task, plan, sessions) if isinstance(task, Conclusion) else run_unit(task, plan, sessions, tell)
     except Exception as error:
         # A fault of the suite's own is loud, but must not cost the other units of a night.
         traceback.print_exc(file=sys.stderr)
-        sessions.drop(unit.target)
-        return no_run(unit, plan, f"the suite itself failed: {type(error).__name__}: {error}")
+        sessions.drop(task.target)
+        return _lost(task, plan, f"the suite itself failed: {type(error).__name__}: {error}")
     finally:
-        progress(len(plan.pools[unit.family].cases) - told)
+        if isinstance(task, Unit):
+            progress(len(plan.pools[task.family].cases) - told)
+
+
+def _lost(task: Task, plan: Plan, reason: str) -> Done:
+    """What a task comes to that could not be done."""
+    if isinstance(task, Unit):
+        return not_run(task, plan, reason)
+    return Concluded(task.target, unexplained(task, plan))
 
 
 @dataclass
 class _Worker:
     process: BaseProcess
     connection: "Connection[Any, Any]"
-    unit: Unit | None = None
+    task: Task | None = None
     #: The implementation that it had last, which may still be loaded.
     last: str = ""
 
 
 class _Crew:
-    """The worker processes and the units that wait for them."""
+    """The worker processes and the tasks that wait for them."""
 
     def __init__(self, units: list[Unit], plan: Plan) -> None:
-        self._waiting, self._plan = list(units), plan
+        self._waiting: list[Task] = list(units)
+        self._plan, self._gathering = plan, Gathering(units, plan)
         self._context = multiprocessing.get_context("spawn")
         self._processes: list[BaseProcess] = []
-        #: Those at work, by their connection.
+        #: Those that have not ended, by their connection.
         self.members: dict[Any, _Worker] = {}
 
     def hire(self) -> None:
@@ -94,40 +155,58 @@ class _Crew:
         self.members[ours] = _Worker(process, ours)
         self._hand_out(self.members[ours])
 
-    def receive(self, connection: Any) -> Finished | float | int:
-        """Take a worker's message: a finished unit, cases done, or its memory at its end."""
+    def receive(self, connection: Any) -> Done | float | int:
+        """Take a worker's message: a task done, cases done, or its memory at its end."""
         worker = self.members[connection]
         try:
-            message: Finished | float | int = connection.recv()
+            message: Done | float | int = connection.recv()
         except (EOFError, OSError):
             return self._bury(worker)
-        if isinstance(message, Finished):
-            worker.unit = None
-            self._hand_out(worker)
+        if isinstance(message, Surveyed | Concluded):
+            self._take(worker, message)
         elif isinstance(message, float):
             del self.members[connection]
         return message
 
+    def _take(self, worker: _Worker | None, done: Done) -> None:
+        """Put a survey with the others of its implementation; give every idle worker what there is to do now."""
+        if isinstance(done, Surveyed):
+            conclusion = self._gathering.add(done)
+            if conclusion is not None:
+                name = conclusion.target.name
+                self._waiting = [task for task in self._waiting if task.target.name != name]
+                self._waiting.insert(0, conclusion)
+        if worker is not None:
+            worker.task = None
+        for member in self.members.values():
+            if member.task is None:
+                self._hand_out(member)
+
     def _hand_out(self, worker: _Worker) -> None:
-        """Give a worker its next unit, or tell it to end."""
-        busy = [other.unit.target.name for other in self.members.values() if other.unit and other is not worker]
-        worker.unit = _next_unit(self._waiting, worker.last, busy) if self._waiting else None
-        worker.last = worker.unit.target.name if worker.unit else ""
+        """Give a worker its next task; with none left, and none to come, tell it to end."""
+        others = [other.task for other in self.members.values() if other.task is not None and other is not worker]
+        if not self._waiting and others:
+            return
+        busy = [task.target.name for task in others]
+        worker.task = _next_task(self._waiting, worker.last, busy) if self._waiting else None
+        worker.last = worker.task.target.name if worker.task else ""
         try:
-            worker.connection.send(worker.unit)
+            worker.connection.send(worker.task)
         except OSError:
             # It is dead: receiving from it will tell.
             return
 
-    def _bury(self, worker: _Worker) -> Finished | int:
-        """Replace a worker that died; the unit it had is lost."""
+    def _bury(self, worker: _Worker) -> Done | int:
+        """Replace a worker that died; the task it had is lost."""
         worker.process.join(_PATIENCE)
         del self.members[worker.connection]
         worker.connection.close()
-        self.hire()
-        if worker.unit is None:
+        if worker.task is None:
             return 0
-        return no_run(worker.unit, self._plan, f"its worker process {_ending(worker.process.exitcode)}")
+        lost = _lost(worker.task, self._plan, f"its worker process {_ending(worker.process.exitcode)}")
+        self._take(None, lost)
+        self.hire()
+        return lost
 
     def dismiss(self) -> None:
         """End all workers: those still at work at once."""
@@ -146,18 +225,18 @@ def _ending(code: int | None) -> str:
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
 
 
-def _next_unit(waiting: list[Unit], last: str, busy: list[str]) -> Unit:
-    """Choose a unit of the worker's own implementation, else of one that nobody has, else of the fullest queue."""
-    left = Counter(unit.target.name for unit in waiting)
+def _next_task(waiting: list[Task], last: str, busy: list[str]) -> Task:
+    """Choose a task of the worker's own implementation, else of one that nobody has, else of the fullest queue."""
+    left = Counter(task.target.name for task in waiting)
     if last in left:
         chosen = last
     else:
         free = {name: n for name, n in left.items() if name not in busy} or left
         chosen = max(free, key=lambda name: free[name])
-    return waiting.pop(next(i for i, unit in enumerate(waiting) if unit.target.name == chosen))
+    return waiting.pop(next(i for i, task in enumerate(waiting) if task.target.name == chosen))
 
 
-def _run_spread(units: list[Unit], plan: Plan, count: int, progress: Progress) -> Iterator[Finished | float]:
+def _run_spread(units: list[Unit], plan: Plan, count: int, progress: Progress) -> Iterator[Done | float]:
     crew = _Crew(units, plan)
     try:
         for _ in range(count):
@@ -180,8 +259,8 @@ def _serve(connection: "Connection[Any, Any]", plan: Plan) -> None:
     threading.Thread(target=_leave_with_parent, daemon=True, name="watches the run").start()
     sessions = Sessions(plan)
     try:
-        while (unit := connection.recv()) is not None:
-            connection.send(_guarded(unit, plan, sessions, connection.send))
+        while (task := connection.recv()) is not None:
+            connection.send(_guarded(task, plan, sessions, connection.send))
         sessions.close()
         connection.send(peak_memory_mib())
     except (EOFError, OSError):

@@ -18,7 +18,7 @@ from conformance.pool import Pool, Pooled, draw
 from conformance.requirements import CATALOGUE, Requirement
 from conformance.session import Session, SessionError, open_session
 from conformance.survey import survey
-from tests._judged import REFERENCE, Fake, case, dies, infer, judged_y, made, pool_of, train
+from tests._judged import REFERENCE, SPEC, Fake, case, dies, infer, judged_y, made, train
 
 #: Faults of the zoo, the requirement that they fail, and how large a case may remain: steps, elements per channel.
 FAULTS = [
@@ -66,7 +66,7 @@ class TestShrinking:
         with np.errstate(all="ignore"), open_session(target, in_process=True) as session:
             start = failing(pool, requirement, session)
             begin = time.monotonic()
-            found = shrink(requirement, pool, start, session, 10)
+            found = shrink(requirement, start, pool.specs, session, 10)
             assert time.monotonic() - begin < 8
             assert found is not None
             assert found.evidence.fails
@@ -88,7 +88,7 @@ class TestShrinking:
 
         requirement = made(no_infer_of_four)
         with open_session(REFERENCE, in_process=True) as session:
-            found = shrink(requirement, pool_of(wide), Pooled(wide, b""), session, 10)
+            found = shrink(requirement, Pooled(wide, b"", 1), (SPEC,), session, 10)
         assert found is not None
         (step,) = found.case.program
         assert isinstance(step, Infer)
@@ -102,7 +102,7 @@ class TestShrinking:
         )
         with open_session(REFERENCE, in_process=True) as session:
             start = max((p for p in pool.cases if judge_case(requirement, p.case, session)), key=lambda p: size(p.case))
-            found = shrink(requirement, pool, start, session, 20)
+            found = shrink(requirement, start, pool.specs, session, 20)
         assert len(start.case.program) >= 5
         assert found is not None
         (step,) = found.case.program
@@ -116,7 +116,7 @@ class TestShrinking:
         requirement = made(lambda c, t, j: require(c.expanded.calls[0].x is None or len(c.program) != 1, "one"))
         with open_session(REFERENCE, in_process=True) as session:
             for choices in (b"\xff\xff\xff", b"\x00"):
-                found = shrink(requirement, pool_of(small), Pooled(small, choices), session, 2)
+                found = shrink(requirement, Pooled(small, choices, 1), (SPEC,), session, 2)
                 assert found is not None
                 assert size(found.case) <= size(small)
                 assert judge_case(requirement, found.case, session) is not None
@@ -124,7 +124,7 @@ class TestShrinking:
     def test_what_does_not_fail_again_is_not_explained(self) -> None:
         """A case that passes when it is run again has no smallest case."""
         with open_session(REFERENCE, in_process=True) as session:
-            assert shrink(made(judged_y), pool_of(case(train())), Pooled(case(train()), b""), session, 5) is None
+            assert shrink(made(judged_y), Pooled(case(train()), b"", 1), (SPEC,), session, 5) is None
 
     def test_derived_cases_are_judged_with_it(self) -> None:
         """A requirement on derived cases is judged on them in every attempt."""
@@ -150,7 +150,7 @@ class TestBudgets:
 
         start = max(pool.cases, key=lambda p: size(p.case))
         begin = time.monotonic()
-        found = shrink(requirement, pool, start, Slow(lambda n, p: None), 0.4)
+        found = shrink(requirement, start, pool.specs, Slow(lambda n, p: None), 0.4)
         assert 0.4 < time.monotonic() - begin < 1.5
         assert found is not None
         assert size(found.case) < size(start.case)
@@ -158,7 +158,7 @@ class TestBudgets:
     def test_no_time_at_all(self) -> None:
         """Without any time nothing is run."""
         session = Fake(lambda n, p: None)
-        assert shrink(made(judged_y), pool_of(case(train())), Pooled(case(train()), b""), session, -1) is None
+        assert shrink(made(judged_y), Pooled(case(train()), b"", 1), (SPEC,), session, -1) is None
         assert session.asked == 0
 
     @pytest.mark.parametrize("before", [0, 7])
@@ -167,7 +167,7 @@ class TestBudgets:
         pool = draw(3, 1, 24)
         session = Dying(before)
         start = max(pool.cases, key=lambda p: size(p.case))
-        found = shrink(made(judged_y, "BN-399"), pool, start, session, 60)
+        found = shrink(made(judged_y, "BN-399"), start, pool.specs, session, 60)
         assert found is not None
         assert found.message == "crash: killed by SIGSEGV"
         assert size(found.case) < size(start.case)
@@ -184,7 +184,7 @@ class TestBudgets:
                 return super().run(program)
 
         session = Gone(dies("error"))
-        found = shrink(made(judged_y, "BN-399"), pool, pool.cases[0], session, 60)
+        found = shrink(made(judged_y, "BN-399"), pool.cases[0], pool.specs, session, 60)
         assert found is not None
         assert session.asked == 3
 
@@ -199,7 +199,7 @@ class TestBudgets:
                 return super().run(program)
 
         with pytest.raises(KeyboardInterrupt):
-            shrink(made(judged_y, "BN-399"), pool, pool.cases[0], Interrupted(dies("error")), 60)
+            shrink(made(judged_y, "BN-399"), pool.cases[0], pool.specs, Interrupted(dies("error")), 60)
 
 
 class TestOneCase:

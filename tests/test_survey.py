@@ -64,7 +64,7 @@ class TestTallies:
             assert tally.evidence <= tally.passed + tally.failing
             assert sum(tally.histogram().counts) == in_cells
             assert tally.examples().total == 20
-        assert found.stopped == ""
+        assert found.stopped == {}
         assert found.accounts.cases >= 20
         assert found.accounts.checks == 20 * len([r for r in requirements if r.needs != "separate_update"])
 
@@ -223,10 +223,10 @@ class TestBudgets:
         wrong = made(lambda c, t, j: require(False, "wrong"), "BN-191")
         right = made(judged_y)
         stopped = survey(pool_of(*cases), [wrong, right], reference, stop_at=frozenset({"BN-191"}))
-        assert stopped.stopped == "stopped at the first failure"
+        assert stopped.stopped == {1: "stopped at the first failure"}
         assert [t.total for t in stopped.tallies.values()] == [1, 1]
         whole = survey(pool_of(*cases), [wrong, right], reference, stop_at=frozenset({"BN-199"}))
-        assert (whole.stopped, whole.tallies["BN-191"].total) == ("", 4)
+        assert (whole.stopped, whole.tallies["BN-191"].total) == ({}, 4)
 
     @pytest.mark.parametrize(
         ("kind", "limit", "word"), [("crash", CRASHES_PER_FAMILY, "died"), ("timeout", TIMEOUTS_PER_FAMILY, "hung")]
@@ -236,7 +236,7 @@ class TestBudgets:
         session = Fake(dies(kind))
         cases = [case(train(seed=s)) for s in range(20)]
         found = survey(pool_of(*cases), [made(judged_y)], session)
-        assert found.stopped == f"its host {word} {limit} times"
+        assert found.stopped == {1: f"its host {word} {limit} times"}
         assert session.asked == limit
         assert found.tallies["BN-199"].broken == limit
 
@@ -244,7 +244,7 @@ class TestBudgets:
         """An exception costs no restart: all cases are run."""
         session = Fake(dies("error"))
         found = survey(pool_of(*[case(train(seed=s)) for s in range(20)]), [made(judged_y)], session)
-        assert (found.stopped, session.asked) == ("", 20)
+        assert (found.stopped, session.asked) == ({}, 20)
 
     @pytest.mark.parametrize("kind", ["crash", "timeout"])
     def test_a_case_that_kills_is_not_varied(self, kind: str) -> None:
@@ -263,7 +263,7 @@ class TestBudgets:
         requirements = [made(judged_y, f"BN-19{n}", derived=d) for n, d in enumerate(derived)]
         found = survey(pool_of(case(train()), case(infer())), [*requirements, made(judged_y)], session)
         tallies = found.tallies.values()
-        assert found.stopped == "its host hung 2 times"
+        assert found.stopped == {1: "its host hung 2 times"}
         assert session.asked == 1 + TIMEOUTS_PER_FAMILY
         assert [t.broken for t in tallies] == [1, 1, 0, 0, 0]
         assert [t.total for t in tallies] == [total(t) for t in tallies] == [1] * 5
