@@ -73,8 +73,9 @@ class Tally:
             self.worst = other.worst
         if other.smallest is not None and (self.smallest is None or other.smallest.size < self.smallest.size):
             self.smallest = other.smallest
-        if self.failure is None:
-            self.failure, self.broken_case = other.failure, other.broken_case
+        mine, theirs = self.broken_case, other.broken_case
+        if theirs is not None and (mine is None or case_size(theirs.case) < case_size(mine.case)):
+            self.failure, self.broken_case = other.failure, theirs
 
     def examples(self) -> Examples:
         """The counts as recorded."""

@@ -103,6 +103,35 @@ class TestTallies:
         assert tally.smallest.pooled.case == cases[1]
         assert tally.counts == {1: 2, 3: 1, -1: 1}
 
+    @pytest.mark.parametrize("target", [REFERENCE, "tests.zoo.statistics:UnbiasedNormalization"])
+    def test_parts_merge_to_the_whole(self, target: str) -> None:
+        """Two surveys of half the cases each, merged, come to what one survey of all comes to."""
+        pool = draw(1, 4, 20)
+        requirements = [r for r in CATALOGUE.values() if r.family == 1]
+        with np.errstate(all="ignore"), open_session(target, in_process=True) as session:
+            parts = pool._replace(cases=pool.cases[:11]), pool._replace(cases=pool.cases[11:])
+            merged, rest, whole = (survey(part, requirements, session) for part in (*parts, pool))
+        merged.merge(rest)
+        for id_, tally in whole.tallies.items():
+            found = merged.tallies[id_]
+            assert found.examples() == tally.examples()
+            assert found.histogram() == tally.histogram()
+            assert (found.worst and found.worst.ratio) == (tally.worst and tally.worst.ratio)
+            assert (found.smallest and found.smallest.size) == (tally.smallest and tally.smallest.size)
+        assert merged.conventions == whole.conventions
+        assert (merged.accounts.cases, merged.accounts.checks) == (whole.accounts.cases, whole.accounts.checks)
+
+    def test_the_smallest_of_merged_breaks_is_kept(self) -> None:
+        """Of two surveys that broke, the merged one keeps the smaller case, whichever came first."""
+        small, large = (survey(pool_of(case(train(m))), [made(judged_y)], Fake(dies("error"))) for m in (2, 9))
+        for first, second in ((small, large), (large, small)):
+            merged = survey(pool_of(), [made(judged_y)], Fake(dies("error")))
+            merged.merge(first)
+            merged.merge(second)
+            tally = merged.tallies["BN-199"]
+            assert tally.broken == 2
+            assert tally.broken_case == small.tallies["BN-199"].broken_case
+
     def test_ratios_beyond_the_histogram_are_in_its_last_cells(self) -> None:
         """However small or large a finite ratio is, it has a cell; zero and infinity are counted apart."""
         tally = Tally(made(judged_y))
