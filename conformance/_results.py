@@ -58,7 +58,7 @@ def _without_failure(tally: Tally, survey: Survey) -> tuple[Outcome, str]:
     if tally.passed == 0 and tally.unsupported:
         return "unsupported", max(tally.refusals, key=lambda text: tally.refusals[text])
     judged = tally.passed + tally.vacuous
-    if tally.evidence < max(1, math.ceil(requirement.evidence * judged)):
+    if tally.evidence < max(1, math.ceil(round(requirement.evidence * judged, 9))):
         if judged == 0:
             return "mistrusted", "no example says anything of it"
         return "mistrusted", f"only {tally.evidence} of {judged} examples could have shown a fault"

@@ -121,8 +121,9 @@ class _Run:
         self.books = _Books()
         self._samples: dict[str, list[Sample]] = {target.name: [] for target in plan.targets}
         self._conventions: dict[str, set[Conventions]] = {target.name: set() for target in plan.targets}
-        #: Surveys of implementations that are not concluded.
+        #: Surveys of implementations that are not concluded, and the families that they are of.
         self._open: dict[str, Conclusion] = {}
+        self._surveyed: dict[str, set[int]] = {target.name: set() for target in plan.targets}
 
     def _write(self, lines: Iterable[Line], done: Done | None = None) -> None:
         """Write all lines or none and count what they are of: an interruption waits."""
@@ -174,13 +175,16 @@ class _Run:
         self._write([_implementation(done, self._conventions[name])], done)
         held = self._open.setdefault(name, Conclusion(done.unit.target, Survey({})))
         held.survey.merge(done.survey)
+        self._surveyed[name].add(done.unit.family)
 
     def give_up(self, why: str) -> None:
         """Write what the surveys have found of implementations that will not be concluded."""
         for conclusion in self._open.values():
-            survey = conclusion.survey
-            survey.stopped |= dict.fromkeys(self._plan.families, why)
-            self._write(unexplained(conclusion, self._plan))
+            missing = set(self._plan.families) - self._surveyed[conclusion.target.name]
+            conclusion.survey.stopped |= dict.fromkeys(missing, why)
+            results = unexplained(conclusion, self._plan)
+            self._write(results)
+            self.books.outcomes += [result.outcome for result in results]
 
 
 def run(plan: Plan, header: Header, workers: int, tell: Tell) -> Results:

@@ -234,6 +234,6 @@ def test_the_process_ends_with_the_verdict(folder: Path) -> None:
     right = command("run", "source/mine.py:Right", *ONE, folder=folder)
     wrong = command("run", "source/mine.py:Wrong", *ONE, folder=folder)
     assert (right.code, wrong.code) == (0, 1)
-    assert "Right, inference: 1 pass" in right.err
+    assert "Right: 1 pass" in right.err
     assert "Right conforms" in right.out
     assert results(folder / "results").header.command.startswith("bn-conformance run source/mine.py:Wrong -k BN-201")

@@ -36,7 +36,7 @@ def begun(folder: Path, marked: str, *options: str) -> subprocess.Popen[str]:
     process = start(*arguments, folder=folder, **{_commands.MARK: marked})
     assert process.stderr is not None
     for line in process.stderr:
-        if "numpy, inference: 1 pass" in line:
+        if "numpy: 1 pass" in line:
             break
     # The slow one's host is up, so that there is something to leave behind.
     deadline = time.monotonic() + 30

@@ -6,9 +6,10 @@ import pytest
 
 from conformance import runner, workers
 from conformance.conversation import Timeouts
+from conformance.interruption import Interrupted
 from conformance.plan import Plan
 from conformance.targets import resolve
-from conformance.unit import Finished, Unit, run_unit
+from conformance.unit import Concluded, Surveyed, Unit, run_unit
 from reports.records import Results
 from reports.store import read
 from reports.verdict import verdict
@@ -180,7 +181,7 @@ def test_a_fault_of_the_suite_costs_its_unit(
     """An exception in the suite's own code is printed, recorded as "no run" with its text, and ends nothing else."""
     genuine = run_unit
 
-    def faulty(unit: Unit, *rest: object) -> Finished:
+    def faulty(unit: Unit, *rest: object) -> Surveyed:
         if unit.family == 2:
             raise ZeroDivisionError("the suite divides by zero")
         return genuine(unit, *rest)  # type: ignore[arg-type]
@@ -193,6 +194,22 @@ def test_a_fault_of_the_suite_costs_its_unit(
     assert verdict(found).exit_code == 3
 
 
+def test_an_interruption_keeps_what_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an implementation failed before an interruption is recorded; what was not reached is "no run"."""
+    genuine = run_unit
+
+    def interrupted(unit: Unit, *rest: object) -> Surveyed:
+        if unit.family == 2:
+            raise Interrupted("SIGINT")
+        return genuine(unit, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(workers, "run_unit", interrupted)
+    found = run(Plan(resolve([FAULTY]), ("BN-101", "BN-201"), {}, tmp_path, path=(_commands.ROOT,)), 8)
+    assert [r.outcome for r in found.results] == ["fail", "no run"]
+    assert found.footer is not None
+    assert (found.footer.complete, found.footer.exit_code) == (False, 1)
+
+
 def test_progress_counts_every_case_once(tmp_path: Path) -> None:
     """The cases that a run tells of as done add up to all of them, also where a survey gives up early."""
     events: list[runner.Event] = []
@@ -200,4 +217,5 @@ def test_progress_counts_every_case_once(tmp_path: Path) -> None:
     runner.run(plan, runner.header(plan, "quick", 1, 5), 1, events.append)
     (in_all,) = [event.cases_in_all for event in events if event.cases_in_all]
     assert in_all == sum(event.cases_done for event in events) == 20
-    assert sum(event.finished is not None for event in events) == 4
+    assert sum(isinstance(event.done, Surveyed) for event in events) == 4
+    assert sum(isinstance(event.done, Concluded) for event in events) == 2
