@@ -29,6 +29,11 @@ class Belief(NamedTuple):
     mean_error: Array | None = None
     variance_error: Array | None = None
 
+    @property
+    def certain(self) -> bool:
+        """Whether the moving statistics were read or set, and not carried from earlier steps."""
+        return self.mean_error is None and self.variance_error is None
+
 
 def _column(a: Array | None) -> Array | None:
     return None if a is None else np.asarray(a, np.float64).reshape(-1, 1)
@@ -232,6 +237,10 @@ class Judge:
     def steps(self, *ops: str) -> Iterator[View]:
         """The completed steps of these operations, in order."""
         return (v for v in self.run.views if v.call.op in ops)
+
+    def inferences(self) -> Iterator[View]:
+        """Inference steps from a state that is known, not carried from earlier steps: theirs alone is the error."""
+        return (v for v in self.steps("infer") if self.run.before(v.number, self.kind).certain)
 
     def truth(self, view: View) -> TrainingTruth | InferenceTruth:
         """What the step should have given."""

@@ -24,20 +24,34 @@ def pool(family: int) -> Pool:
 
 
 def tallies(target: str, family: int, only: str = "") -> list[Tally]:
-    """What the requirements of a family come to on an implementation."""
-    requirements = [r for r in CATALOGUE.values() if r.family == family and only in ("", r.id)]
+    """What the requirements come to on an implementation and the cases of a family."""
+    requirements = [r for r in CATALOGUE.values() if only in ("", r.id)]
     with np.errstate(all="ignore"), open_session(target, in_process=True) as session:
         return list(survey(pool(family), requirements, session).tallies.values())
+
+
+def fails(target: str, id_: str) -> bool:
+    """Whether an implementation fails a requirement, on its own family's cases first."""
+    home = CATALOGUE[id_].family
+    found = (tally for family in sorted(FAMILIES, key=lambda f: f != home) for tally in tallies(target, family, id_))
+    return any(tally.failing + tally.broken > 0 for tally in found)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("fault", [f for f in FAULTS if f.caught_by], ids=lambda f: f.name)
 def test_fault_is_caught(fault: Fault) -> None:
-    """A faulty implementation fails the requirements that name its fault, within the quick profile's cases."""
-    for id_ in fault.caught_by:
-        (tally,) = tallies(fault.target, CATALOGUE[id_].family, id_)
+    """A faulty implementation fails a requirement that names its fault, within the quick profile's cases."""
+    assert any(fails(fault.target, id_) for id_ in fault.caught_by), fault.description
 
-        assert tally.failing + tally.broken > 0, f"{fault.name} passes {id_}: {fault.description}"
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("id_", sorted(CATALOGUE))
+def test_requirement_has_teeth(id_: str) -> None:
+    """A requirement fails on faults that name it, on at least one of the first three: none is there for show."""
+    named = [fault for fault in FAULTS if id_ in fault.caught_by]
+
+    assert named
+    assert any(fails(fault.target, id_) for fault in named[:3])
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -49,13 +63,6 @@ def test_variant_passes(variant: Variant) -> None:
     wrong = {t.requirement.id: t.worst.evidence if t.worst else t.failure for t in found if t.failing or t.broken}
     assert not wrong
     assert sum(tally.evidence for tally in found) > CASES
-
-
-def test_every_requirement_has_its_fault() -> None:
-    """Every requirement is named by a fault that it must catch: none is there for show."""
-    named = {id_ for fault in FAULTS for id_ in fault.caught_by}
-
-    assert set(CATALOGUE) <= named
 
 
 def test_zoo_is_large() -> None:

@@ -35,7 +35,7 @@ def beta_gradient(case: Case, trace: Trace, judge: Judge) -> Evidence:
 @requirement("BN-404", source="Ioffe & Szegedy 2015, Algorithm 2", ops=("infer",), needs="inference_gradients")
 def inference_gradients(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """In inference the statistics are constants: dx = γ·dy/√(V + ε) and dγ = Σ dy·(x − M)/√(V + ε)."""
-    return combine([judge.against_truth(view, q) for view in judge.steps("infer") for q in ("dx", "dgamma")])
+    return combine([judge.against_truth(view, q) for view in judge.inferences() for q in ("dx", "dgamma")])
 
 
 def _gradient_view(judge: Judge, view: View) -> "tuple[np.ndarray[tuple[int, int], np.dtype[np.float64]], ...] | None":
@@ -105,7 +105,7 @@ def center_and_scale_off(case: Case, trace: Trace, judge: Judge) -> Evidence:
     if spec.center and spec.scale:
         return NOTHING
     parts = []
-    for view in judge.steps("train", "infer"):
+    for view in (*judge.steps("train"), *judge.inferences()):
         parts += [judge.against_truth(view, quantity) for quantity in ("y", "dx")]
         step = view.trace.step
         if step is not None and step.dx is not None:

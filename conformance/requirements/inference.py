@@ -18,7 +18,7 @@ INFER = ("infer",)
 @requirement("BN-201", source=IOFFE + ", step 11", ops=INFER)
 def inference_output(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """In inference, y = γ·(x − M)/√(V + ε) + β with exactly the moving mean M and moving variance V."""
-    return combine([judge.against_truth(view, "y") for view in judge.steps("infer")])
+    return combine([judge.against_truth(view, "y") for view in judge.inferences()])
 
 
 def _split(judge: Judge, parts: int) -> tuple[Judge, View, list[View]] | None:
@@ -82,7 +82,7 @@ def inference_changes_no_state(case: Case, trace: Trace, judge: Judge) -> Eviden
             continue
         before = judge.run.before(view.number, judge.kind)
         after = judge.run.after(view.number, judge.kind)
-        if before.mean_error is not None or before.variance_error is not None:
+        if not before.certain:
             continue
         for name in ("gamma", "beta", "mean", "variance"):
             old, new = getattr(before, name), getattr(after, name)
@@ -97,7 +97,7 @@ _NAMES = {"gamma": "gamma", "beta": "beta", "mean": "moving mean", "variance": "
 @requirement("BN-205", source=IOFFE + ", step 11", ops=INFER, conventions=("epsilon_floor",))
 def epsilon_in_inference(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """The inference output implies the given ε (or its declared floor), the same as in training."""
-    return combine([implied_scale(judge, view.number) for view in judge.steps("infer")])
+    return combine([implied_scale(judge, view.number) for view in judge.inferences()])
 
 
 @requirement("BN-206", source=IOFFE, derive=derive.unread, evidence=0.05)

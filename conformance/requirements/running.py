@@ -169,7 +169,7 @@ def updates_can_be_left_out(case: Case, trace: Trace, judge: Judge) -> Evidence:
     for other in judge.derived:
         for view in other.steps("train"):
             before, read = other.run.before(view.number, other.kind), view.trace.state
-            if read is None or before.mean_error is not None:
+            if read is None or not before.certain:
                 continue
             for name, old in (("moving_mean", before.mean), ("moving_variance", before.variance)):
                 holds = np.array_equal(_column(getattr(read, name)), old, equal_nan=True)
