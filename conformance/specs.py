@@ -47,17 +47,17 @@ def spec_pool(family: int, seed: int, capabilities: Capabilities | None = None, 
     With capabilities, all are such as they allow; there are none where they allow nothing that the suite draws.
     """
     rng = random.Random(f"{seed}/{family}")
-    single: list[Place] = []
+    by_rank = []
     for rank in RANKS:
-        places = [(rank, (axis,)) for axis in _single(rank)]
+        places: list[Place] = [(rank, (axis,)) for axis in _single(rank)]
         rng.shuffle(places)
-        single += places
+        by_rank.append(places)
+    # Ranks in turn, so that all are drawn as often.
+    single = [place for turn in itertools.zip_longest(*by_rank) for place in turn if place is not None]
     several = list(SEVERAL)
     if capabilities is not None:
         single, several = ([p for p in places if _allowed(p, capabilities)] for places in (single, several))
-    # Ranks in turn, so that all are drawn as often. A third of the places comes twice, with other parameters: what an
-    # implementation keeps by shape must not mix them.
-    single.sort(key=lambda place: sum(other[0] == place[0] for other in single[: single.index(place)]))
+    # A third of the places comes twice, with other parameters: what an implementation keeps by shape must not mix them.
     chosen = [*single[: 2 * size // 3 - 2], *several[:2]]
     if not chosen:
         return ()

@@ -204,7 +204,7 @@ def test_an_interruption_keeps_what_was_found(tmp_path: Path, monkeypatch: pytes
         return genuine(unit, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(workers, "run_unit", interrupted)
-    found = run(Plan(resolve([FAULTY]), ("BN-101", "BN-201"), {}, tmp_path, path=(_commands.ROOT,)), 8)
+    found = run(Plan(resolve([FAULTY]), ("BN-101", "BN-201"), {}, tmp_path, path=(str(_commands.ROOT),)), 8)
     assert [r.outcome for r in found.results] == ["fail", "no run"]
     assert found.footer is not None
     assert (found.footer.complete, found.footer.exit_code) == (False, 1)
