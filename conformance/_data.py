@@ -26,8 +26,10 @@ Pattern = Literal[
     "heavy",
     "lognormal",
     "ulp",
+    "rectified",
+    "bytes",
 ]
-GradientPattern = Literal["normal", "integers", "one-hot", "one-signed"]
+GradientPattern = Literal["normal", "integers", "one-hot", "one-signed", "negative", "ones", "zeros", "input"]
 
 
 def element_type(name: str) -> np.dtype[np.generic]:
@@ -52,7 +54,7 @@ class Drawn(msgspec.Struct, frozen=True, tag="drawn"):
 
 
 class Gradient(msgspec.Struct, frozen=True, tag="gradient"):
-    """An upstream gradient of the same shape as the input it belongs to."""
+    """An upstream gradient of the same shape as the input it belongs to; "input" is that input itself, unscaled."""
 
     pattern: GradientPattern = "normal"
     scale: float = 1.0
@@ -132,6 +134,8 @@ _PATTERNS: dict[str, Draw] = {
     "outlier": _outlier,
     "heavy": lambda rng, c, m: rng.standard_t(2, (c, m)),
     "lognormal": lambda rng, c, m: np.exp(rng.standard_normal((c, m)) * 1.5),
+    "rectified": lambda rng, c, m: np.maximum(rng.standard_normal((c, m)), 0),
+    "bytes": lambda rng, c, m: rng.integers(0, 256, (c, m)).astype(np.float64),
     "ulp": lambda rng, c, m: rng.integers(-2, 3, (c, m)).astype(np.float64),
 }
 
@@ -190,22 +194,27 @@ def expand_input(recipe: Drawn | Given, spec: Spec) -> Array:
 
 def _one_hot(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     values = np.zeros(shape)
-    values.reshape(-1)[rng.integers(values.size)] = 1
+    if values.size:
+        values.reshape(-1)[rng.integers(values.size)] = 1
     return values
 
 
-def expand_gradient(recipe: Gradient | Given, shape: tuple[int, ...], dtype: str) -> Array:
-    """The upstream gradient of a recipe for an input of that shape."""
+_GRADIENTS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
+    "normal": lambda rng, shape: rng.standard_normal(shape),
+    "integers": lambda rng, shape: rng.integers(-4, 5, shape).astype(np.float64),
+    "one-hot": _one_hot,
+    "one-signed": lambda rng, shape: np.abs(rng.standard_normal(shape)) + 5,
+    "negative": lambda rng, shape: -np.abs(rng.standard_normal(shape)) - 0.5,
+    "ones": lambda rng, shape: np.ones(shape),
+    "zeros": lambda rng, shape: np.zeros(shape),
+}
+
+
+def expand_gradient(recipe: Gradient | Given, x: Array) -> Array:
+    """The upstream gradient of a recipe for the input x, of its shape and element type."""
     if isinstance(recipe, Given):
         return recipe.array
+    if recipe.pattern == "input":
+        return x.copy()
     rng = np.random.default_rng([recipe.seed, 1])
-    values: Array
-    if recipe.pattern == "one-hot" and np.prod(shape) > 0:
-        values = _one_hot(rng, shape)
-    elif recipe.pattern == "integers":
-        values = rng.integers(-4, 5, shape).astype(np.float64)
-    elif recipe.pattern == "one-signed":
-        values = np.abs(rng.standard_normal(shape)) + 5
-    else:
-        values = rng.standard_normal(shape)
-    return (values * recipe.scale).astype(element_type(dtype))
+    return (_GRADIENTS[recipe.pattern](rng, x.shape) * recipe.scale).astype(x.dtype)

@@ -55,13 +55,14 @@ class CaseError(Exception):
 class Start(msgspec.Struct, frozen=True, tag="start"):
     """A state: how gamma, beta and the moving statistics are chosen, or the arrays themselves.
 
-    gamma and beta: "plain" (1 and 0), "distinct" (differing, of both signs), "mixed" (zeros, ones, large, tiny).
+    gamma and beta: "plain" (1 and 0), "distinct" (differing, of both signs), "mixed" (zeros, ones, large, tiny),
+    "negative" and "zeros" (all of them).
     moving: "plain" (0 and 1), "random" (mean about 0, variance about 1), "near" (about those of the first input).
     ``None`` in place of an array leaves that parameter as it is (in ``SetState`` only).
     """
 
-    gamma: Literal["plain", "distinct", "mixed"] | Given | None = "plain"
-    beta: Literal["plain", "distinct", "mixed"] | Given | None = "plain"
+    gamma: Literal["plain", "distinct", "mixed", "negative", "zeros"] | Given | None = "plain"
+    beta: Literal["plain", "distinct", "mixed", "negative", "zeros"] | Given | None = "plain"
     moving_mean: Literal["plain", "random", "near"] | Given | None = "plain"
     moving_variance: Literal["plain", "random", "near"] | Given | None = "plain"
     seed: int = 0
@@ -129,7 +130,7 @@ class Case(msgspec.Struct, frozen=True, dict=True):
     def _call(self, step: Instruction) -> Call:
         if isinstance(step, Train | Infer):
             x = expand_input(step.x, self.spec)
-            dy = None if step.dy is None else expand_gradient(step.dy, x.shape, self.spec.dtype)
+            dy = None if step.dy is None else expand_gradient(step.dy, x)
             if isinstance(step, Infer):
                 return Call("infer", step.layer, x, dy)
             return Call("train", step.layer, x, dy, step.update)
@@ -174,14 +175,19 @@ def _hold(state: State) -> Start:
 def _parameter(kind: str, rng: np.random.Generator, c: int, plain: float) -> Array:
     if kind == "plain":
         return np.full(c, plain)
+    if kind == "zeros":
+        return np.zeros(c)
     values = rng.standard_normal(c) + plain
+    if kind == "negative":
+        return -np.abs(values) - 0.125
     if kind == "mixed":
-        pick = rng.integers(0, 8, c)
-        values = np.where(pick == 0, 0.0, values)
-        values = np.where(pick == 1, 1.0, values)
-        values = np.where(pick == 2, values * 1e3, values)
-        values = np.where(pick == 3, values * 1e-3, values)
+        factor = rng.choice([1.0] * 10 + [0.0, 1e3, 1e-3, 1e5, 1e-7], c)
+        values = np.where(rng.integers(0, 8, c) == 0, 1.0, values * factor)
     return values
+
+
+#: Moving variances start no smaller, so that they are positive in float32.
+SMALLEST_VARIANCE = 2.0**-100
 
 
 def _near(first: Drawn | Given | None, c: int) -> tuple[Array, Array]:
@@ -189,7 +195,9 @@ def _near(first: Drawn | Given | None, c: int) -> tuple[Array, Array]:
     if not isinstance(first, Drawn):
         return np.zeros(c), np.ones(c)
     dealt = [first.channels[k % len(first.channels)] for k in range(c)]
-    return np.array([d.offset * d.spread for d in dealt]), np.array([d.spread**2 for d in dealt])
+    return np.array([d.offset * d.spread for d in dealt]), np.array(
+        [max(d.spread**2, SMALLEST_VARIANCE) for d in dealt]
+    )
 
 
 Parameter = Array | Given | str | None

@@ -27,11 +27,13 @@ STALE = (
     ("infer", "set_state", "infer"),
     ("train", "set_state", "infer"),
     ("infer", "infer", "train", "train", "infer"),
+    ("infer", "infer", "infer", "infer", "train", "infer"),
 )
 SET = (
     ("train", "set_state", "train"),
     ("train", "set_state", "infer", "train", "infer"),
     ("set_state", "get_state", "train", "get_state"),
+    ("train", "set_state", "set_state", "infer", "train"),
 )
 TWO_LAYERS = (
     ("train", "train1", "infer", "infer1"),
@@ -45,8 +47,8 @@ FAMILIES = {
     for family in (
         Family(1, "Normalization in training", 3, 2, ("train", "train", "infer")),
         Family(2, "Inference", 4, 2, ("infer", "train", "infer", "set_state", "get_state"), ("infer", "train"), STALE),
-        Family(3, "Running statistics", 6, 2, ("train", "train", "infer"), programs=(*SET[:2], ("train",) * 8)),
-        Family(4, "Gradients", 3, 6, ("train", "train", "infer"), ("train", "infer")),
+        Family(3, "Running statistics", 6, 2, ("train", "train", "infer"), programs=(*SET[:2], ("train",) * 10)),
+        Family(4, "Gradients", 3, 6, ("train", "train", "infer"), ("train", "infer"), (*STALE[:2], ("train",) * 6)),
         Family(7, "State and modes", 6, 2, FREE, FREE, STALE + SET + TWO_LAYERS, layers=2, repeats=True),
     )
 }

@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple
 from adapters.interface import Capabilities, Spec
 from conformance.capability import refusal
 
-EPSILONS = (1e-3, 1e-5, 1.0, 2.0**-10, 1e-8, 0.1, 1e-12)
-DECAYS = (0.5, 0.9, 0.99, 0.0, 1.0, 0.875, 1 - 2.0**-7, 0.999)
-CHANNELS = (3, 1, 2, 4, 16, 5, 7, 8, 17, 6, 12, 33, 9, 65)
+EPSILONS = (1e-3, 1e-5, 1.0, 2.0**-10, 1e-8, 0.1, 1e-12, 4.0)
+DECAYS = (0.5, 0.9, 0.99, 0.0, 1.0, 0.875, 1 - 2.0**-7, 0.999, 0.25, 0.1, 1 - 2.0**-14)
+CHANNELS = (3, 1, 2, 4, 16, 5, 7, 8, 17, 6, 12, 33, 9, 65, 10, 32, 15, 13, 64, 11, 24, 31)
 RANKS = (2, 3, 4, 5)
 #: A rank and channel axes in it.
 Place = tuple[int, tuple[int, ...]]
@@ -50,26 +50,30 @@ def spec_pool(family: int, seed: int, capabilities: Capabilities | None = None, 
     by_rank = []
     for rank in RANKS:
         places: list[Place] = [(rank, (axis,)) for axis in _single(rank)]
-        rng.shuffle(places)
-        by_rank.append(places)
+        # The same order for all families, each starting elsewhere, so that between them they have every axis.
+        random.Random(f"{seed}/{rank}").shuffle(places)
+        start = 3 * family % len(places)
+        by_rank.append(places[start:] + places[:start])
     # Ranks in turn, so that all are drawn as often.
     single = [place for turn in itertools.zip_longest(*by_rank) for place in turn if place is not None]
     several = list(SEVERAL)
     if capabilities is not None:
         single, several = ([p for p in places if _allowed(p, capabilities)] for places in (single, several))
-    # A third of the places comes twice, with other parameters: what an implementation keeps by shape must not mix them.
     chosen = [*single[: 2 * size // 3 - 2], *several[:2]]
     if not chosen:
         return ()
-    rng.shuffle(chosen)
     flags = capabilities is None or capabilities.flags
     columns = [_endless(rng, values) for values in (CHANNELS, EPSILONS, DECAYS)]
     center, scale = (_endless(rng, values) for values in ((True, True, False), (True, False, True)))
+    # The first place is a simple one, for shrinking to end at. A third of the places comes twice, of the same shape and
+    # with other parameters: what an implementation keeps by shape must not mix them.
+    shapes = {(rank, axis): _shape(rank, axis, next(columns[0])) for rank, axis in chosen}
+    rank, axis = chosen[0]
+    shapes[chosen[0]] = _shape(rank, axis, min(next(columns[0]), 3))
     specs = []
-    for rank, axis in itertools.islice(itertools.cycle(chosen), size):
-        channels, epsilon, decay = (next(column) for column in columns)
-        shape = _shape(rank, axis, channels)
-        specs.append(Spec(shape, axis, epsilon, decay, next(center) or not flags, next(scale) or not flags))
+    for place in itertools.islice(itertools.cycle(chosen), size):
+        epsilon, decay = next(columns[1]), next(columns[2])
+        specs.append(Spec(shapes[place], place[1], epsilon, decay, next(center) or not flags, next(scale) or not flags))
     return tuple(sorted(specs, key=_simplicity))
 
 
