@@ -134,7 +134,7 @@ _PATTERNS: dict[str, Draw] = {
     "outlier": _outlier,
     "heavy": lambda rng, c, m: rng.standard_t(2, (c, m)),
     "lognormal": lambda rng, c, m: np.exp(rng.standard_normal((c, m)) * 1.5),
-    "rectified": lambda rng, c, m: np.maximum(rng.standard_normal((c, m)), 0),
+    "rectified": lambda rng, c, m: np.maximum(rng.standard_normal((c, m)) - 0.5, 0),
     "bytes": lambda rng, c, m: rng.integers(0, 256, (c, m)).astype(np.float64),
     "ulp": lambda rng, c, m: rng.integers(-2, 3, (c, m)).astype(np.float64),
 }

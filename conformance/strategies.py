@@ -94,11 +94,11 @@ def sizes(draw: st.DrawFn, rank: int, extents: Extents, channels: int) -> tuple[
 def mild_channels(draw: st.DrawFn, epsilon: float) -> Channel:
     """Draw a channel with |offset| <= 2 spreads and a spread that shows epsilon or is about one."""
     root = math.sqrt(epsilon)
-    return Channel(
-        draw(among(MILD_PATTERNS), label="pattern"),
-        draw(whole(-16, 16), label="offset") / 8,
-        draw(among((1.0, root, 3 * root, root / 3, 0.125, 8.0)), label="spread"),
-    )
+    pattern = draw(among(MILD_PATTERNS), label="pattern")
+    # What rectified units and images look like: an offset would make other data of them.
+    offset = 0.0 if pattern in ("rectified", "bytes") else draw(whole(-16, 16), label="offset") / 8
+    spreads = (1.0, root, 3 * root, root / 3, 0.125, 8.0)
+    return Channel(pattern, offset, draw(among(spreads), label="spread"))
 
 
 def adversarial_channels(draw: st.DrawFn) -> Channel:
