@@ -23,17 +23,21 @@ class AdapterError(Exception):
     """A target that cannot be used; its text names the offender and is meant for the person who wrote it."""
 
 
+#: Characters of an exception that are looked at: some carry whole arrays.
+_LONGEST = 20000
+
+
 def last_lines(error: BaseException, count: int = 12) -> Tuple[str, ...]:
     """Return the last lines of an exception's traceback, without the frame that caught it."""
     trace = error.__traceback__
     inner = trace.tb_next if trace is not None and trace.tb_next is not None else trace
-    text = "".join(traceback.format_exception(type(error), error, inner))
+    text = "".join(traceback.format_exception(type(error), error, inner))[-_LONGEST:]
     return tuple(text.rstrip("\n").split("\n")[-count:])
 
 
 def described(error: BaseException) -> str:
     """Return "ValueError: text", the text shortened."""
-    text = " ".join(str(error).split())
+    text = " ".join(str(error)[:_LONGEST].split())
     return type(error).__name__ + (": " + text[:500] if text else "")
 
 

@@ -119,7 +119,8 @@ class Bounds:
         """The bound of the output, (C, m)."""
         truth, u, er = self.truth, self._u, self._rsqrt_error
         scale = self._abs_gamma_r
-        constant = scale * (self._mean_error * (1 + er)) + 2 * self._tau
+        # Below tau, x - mean, the normalized value and the result itself may be flushed to zero.
+        constant = scale * (self._mean_error * (1 + er) + self._tau) + (2 + self._abs_gamma) * self._tau
         slopes: list[tuple[Array | float, Array]] = [(scale * (er + 3 * u) + self._tau, truth.centered)]
         if self.numerics.affine_grade == "F":
             constant = constant + u * (2 * scale * np.abs(truth.mean) + np.abs(truth.beta))
@@ -128,8 +129,8 @@ class Bounds:
 
     @cached_property
     def _sum_dy_error(self) -> Array:
-        """dS1: the error of Σ g."""
-        return self._u * (self._growth.dy + 1) * self.truth.sum_abs_dy
+        """dS1: the error of Σ g. Each term and each partial sum may be flushed to zero below tau."""
+        return self._u * (self._growth.dy + 1) * self.truth.sum_abs_dy + 2 * self.truth.count * self._tau
 
     @cached_property
     def _sum_abs_terms(self) -> Array:
@@ -139,10 +140,11 @@ class Bounds:
 
     @cached_property
     def _sum_dy_centered_error(self) -> Array:
-        """dS2: the error of Σ g·d."""
+        """dS2: the error of Σ g·d. Each d, each product and each partial sum may be flushed to zero below tau."""
         growth = self._growth.dy_folded if self.numerics.affine_grade == "F" else self._growth.dy_centered
         shifted = self._mean_error * (np.abs(self.truth.sum_dy) + self._sum_dy_error)
-        return self._u * (growth + 3) * self._sum_abs_terms + shifted
+        flushed = self._tau * (2 * self.truth.count + self.truth.sum_abs_dy)
+        return self._u * (growth + 3) * self._sum_abs_terms + shifted + flushed
 
     @cached_property
     def _beyond_gradients(self) -> Array:
@@ -155,7 +157,9 @@ class Bounds:
         """The bound of the gradient with respect to gamma, (C, 1)."""
         truth, er = self.truth, self._rsqrt_error
         error = truth.r * (self._sum_dy_centered_error * (1 + er) + np.abs(truth.sum_dy_centered) * (er + 3 * self._u))
-        stored = self._stored(error + self._tau, truth.dgamma, self.numerics.statistics)
+        # A normalized value below tau may be flushed to zero before it meets its dy.
+        error = error + self._tau * (1 + truth.sum_abs_dy)
+        stored = self._stored(error, truth.dgamma, self.numerics.statistics)
         return finite(stored, self._beyond_gradients, truth.slack)
 
     @cached_property

@@ -126,7 +126,11 @@ class TrainingBounds(Bounds):
         lever = scale * r_squared * (slope + slope_error)
         centered = scale * r_squared * (slope_error + (4 * u + 2 * er * (1 + er)) * slope) + 2 * u * lever
         centered = centered + self._tau * (self._abs_gamma * self._sum_abs_terms / n + scale)
-        constant = scale * (sum_dy_error + 4 * u * sum_dy) + lever * self._mean_error + 2 * self._tau
+        constant = (
+            scale * (sum_dy_error + 4 * u * sum_dy + self._tau * (3 + np.abs(truth.dgamma) / n))
+            + lever * self._mean_error
+            + 2 * self._tau
+        )
         slopes: list[tuple[Array | float, Array]] = [(centered, truth.centered), (4 * u * scale, truth.dy)]
         if self.numerics.variance_grade == "C":
             constant = constant + 4 * u * lever * abs_mean
@@ -188,7 +192,7 @@ class InferenceBounds(Bounds):
             (self._tau, self.truth.dy),
             (self._rsqrt_error + 3 * self._u, self.truth.dx),
         ]
-        constant = np.full((self.truth.channels, 1), 2 * self._tau, dtype=self.truth.host)
+        constant = (2 + self.truth.r) * self._tau
         return self._output(self._beyond_y, constant, slopes, self.truth.dx)
 
 

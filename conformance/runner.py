@@ -27,6 +27,8 @@ from reports.store import Writer, read
 from reports.verdict import exit_code
 
 FILE_NAME = "results.jsonl.gz"
+#: Notes of an implementation that are kept, and characters of each.
+MOST_NOTES, LONGEST_NOTE = 20, 500
 Tell = Callable[["Event"], None]
 
 
@@ -221,7 +223,7 @@ def _implementation(done: Surveyed, conventions: set[Conventions]) -> Implementa
         device=who.device,
         python=details.pop("python", ""),
         details=details,
-        notes=list(who.notes),
+        notes=[note[:LONGEST_NOTE] for note in who.notes[:MOST_NOTES]],
         capabilities=declared(who.capabilities),
         conventions=observed_conventions(conventions),
     )

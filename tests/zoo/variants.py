@@ -245,3 +245,51 @@ class BatchesCounted(NumpyLayer):
     def set_state(self, state: State) -> None:
         super().set_state(state)
         self.batches = int(state.extra.get("num_batches", self.batches))
+
+
+def flushed(a: Array) -> Array:
+    """Numbers below the smallest normal one become zero, as processors do with them when told to."""
+    return np.where(np.abs(a) < np.finfo(a.dtype).tiny, a.dtype.type(0), a)
+
+
+@variant()
+class FlushesToZero(NumpyLayer):
+    """Flushes subnormal numbers to zero, wherever they come in or arise."""
+
+    def sum(self, a: Array) -> Array:
+        return flushed(super().sum(flushed(a)))
+
+    def batch_statistics(self, x: Array) -> tuple[Array, Array]:
+        m = self.count(x)
+        mean = flushed(self.sum(x) / m)
+        return mean, flushed(self.sum(np.square(flushed(flushed(x) - mean))) / m)
+
+    def affine(self, x: Array, mean: Array, r: Array) -> Array:
+        normalized = flushed(flushed(flushed(x) - mean) * r)
+        return flushed(flushed(self.scale()) * normalized) + flushed(self.shift())
+
+    def training_gradients(self, x: Array, dy: Array, mean: Array, r: Array) -> Gradients:
+        m, dy = self.count(x), flushed(dy)
+        normalized = flushed(flushed(flushed(x) - mean) * r)
+        dbeta, dgamma = self.sum(dy), self.sum(flushed(dy * normalized))
+        inner = flushed(flushed(dy - flushed(dbeta / m)) - flushed(normalized * flushed(dgamma / m)))
+        return flushed(flushed(self.scale() * r) * inner), dgamma, dbeta
+
+    def inference_gradients(self, x: Array, dy: Array, mean: Array, r: Array) -> Gradients:
+        dy = flushed(dy)
+        normalized = flushed(flushed(flushed(x) - mean) * r)
+        return flushed(r * flushed(self.scale() * dy)), self.sum(flushed(dy * normalized)), self.sum(dy)
+
+    def moving(self, old: Array, batch: Array) -> Array:
+        return flushed(super().moving(flushed(old), flushed(batch)))
+
+
+@variant()
+class GradientsUnasked(NumpyLayer):
+    """Returns gradients, of the sum of its outputs, also where none were asked for."""
+
+    def train(self, x: Array, dy: Array | None = None, update: bool = True) -> Step:
+        return super().train(x, np.ones_like(x) if dy is None else dy, update)
+
+    def infer(self, x: Array, dy: Array | None = None) -> Step:
+        return super().infer(x, np.ones_like(x) if dy is None else dy)
