@@ -275,4 +275,11 @@ def _make_printable() -> None:
 def main() -> None:
     """Run the command line."""
     _make_printable()
-    app()
+    try:
+        app()
+    finally:
+        # Progress that its reader did not wait for would make Python end with an error of its own.
+        try:
+            sys.stderr.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

