@@ -58,7 +58,7 @@ class FreeList:
     A thing is either idle here or lent to exactly one owner; it comes back when its owner is garbage-collected.
     """
 
-    def __init__(self, size: int = 64) -> None:
+    def __init__(self, size: int = 192) -> None:
         self.size = size
         self._idle: "OrderedDict[Hashable, List[Any]]" = OrderedDict()
 
