@@ -17,7 +17,7 @@ from reports.records import Result, Results
 from reports.store import read
 
 ROOT = Path(__file__).parents[1]
-FAULTY = "tests.zoo.statistics:UnbiasedNormalization"
+FAULTY = "conformance.zoo.statistics:UnbiasedNormalization"
 #: The environment variable by which all processes of a run are found again, whoever is their parent by then.
 MARK = "BN_TEST_RUN"
 #: A module of two adapters of somebody's own.

@@ -64,16 +64,16 @@ class TestPairs:
     def test_another_order_of_summation_agrees(self) -> None:
         """Correct implementations that round differently stay below 1."""
         both = case(train(33), infer(33))
-        found = table(mine=run(both), theirs=run(both, "tests.zoo.variants:DoubleInside"))
+        found = table(mine=run(both), theirs=run(both, "conformance.zoo.variants:DoubleInside"))
         ratios = [real(a.worst_ratio) for a in found.values() if a.worst_ratio is not None]
         assert 0 < max(ratios) < 1
 
     @pytest.mark.parametrize(
         ("target", "quantity"),
         [
-            ("tests.zoo.statistics:UnbiasedNormalization", "training y"),
-            ("tests.zoo.parameter_gradients:DgammaFromInput", "dgamma"),
-            ("tests.zoo.moving:BatchNotWeighted", "moving_variance"),
+            ("conformance.zoo.statistics:UnbiasedNormalization", "training y"),
+            ("conformance.zoo.parameter_gradients:DgammaFromInput", "dgamma"),
+            ("conformance.zoo.moving:BatchNotWeighted", "moving_variance"),
         ],
     )
     def test_a_faulty_one_disagrees(self, target: str, quantity: str) -> None:
@@ -158,7 +158,7 @@ class TestConventions:
     def test_states_that_differ_by_rounding(self) -> None:
         """After updates that were rounded differently inference is not compared: each was judged from its own state."""
         both = case(train(33), infer(33))
-        found = table(mine=run(both), theirs=run(both, "tests.zoo.variants:MovingByDifference"))
+        found = table(mine=run(both), theirs=run(both, "conformance.zoo.variants:MovingByDifference"))
         assert found["moving_mean"].compared > 0
         assert found["inference y"].by_convention > 0
         assert found["inference y"].compared == 0

@@ -22,10 +22,10 @@ from tests._judged import REFERENCE, SPEC, Fake, case, dies, infer, judged_y, ma
 
 #: Faults of the zoo, the requirement that they fail, and how large a case may remain: steps, elements per channel.
 FAULTS = [
-    ("tests.zoo.statistics:UnbiasedNormalization", "BN-101", 1, 3),
-    ("tests.zoo.epsilon:EpsilonOutsideRoot", "BN-109", 1, 3),
-    ("tests.zoo.moving:CumulativeAverage", "BN-305", 1, 2),
-    ("tests.zoo.parameter_gradients:DgammaFromInput", "BN-402", 1, 4),
+    ("conformance.zoo.statistics:UnbiasedNormalization", "BN-101", 1, 3),
+    ("conformance.zoo.epsilon:EpsilonOutsideRoot", "BN-109", 1, 3),
+    ("conformance.zoo.moving:CumulativeAverage", "BN-305", 1, 2),
+    ("conformance.zoo.parameter_gradients:DgammaFromInput", "BN-402", 1, 4),
 ]
 
 
@@ -243,7 +243,7 @@ def test_the_survey_and_the_search_agree() -> None:
     """The smallest failing case of a survey fails when it is judged on its own, by the same bound."""
     requirement = CATALOGUE["BN-101"]
     pool = draw(1, 3, 24)
-    with open_session("tests.zoo.statistics:UnbiasedNormalization", in_process=True) as session:
+    with open_session("conformance.zoo.statistics:UnbiasedNormalization", in_process=True) as session:
         tally = survey(pool, [requirement], session).tallies["BN-101"]
         assert tally.smallest is not None
         again = judge_case(requirement, tally.smallest.pooled.case, session)

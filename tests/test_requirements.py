@@ -28,12 +28,12 @@ CASES = 60
 #: Correct implementations that compute in other ways, some with other declared conventions.
 CORRECT = [
     REFERENCE,
-    "tests.zoo.variants:DoubleInside",
-    "tests.zoo.variants:Welford",
-    "tests.zoo.variants:OnePass",
-    "tests.zoo.variants:FoldedAffine",
-    "tests.zoo.variants:UpdatedInPlace",
-    "tests.zoo.declared:ForwardOnly",
+    "conformance.zoo.variants:DoubleInside",
+    "conformance.zoo.variants:Welford",
+    "conformance.zoo.variants:OnePass",
+    "conformance.zoo.variants:FoldedAffine",
+    "conformance.zoo.variants:UpdatedInPlace",
+    "conformance.zoo.declared:ForwardOnly",
 ]
 EVERY = pytest.mark.parametrize("found", CATALOGUE.values(), ids=lambda r: r.id)
 

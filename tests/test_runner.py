@@ -28,7 +28,16 @@ def run(plan: Plan, cases: int, count: int = 1) -> Results:
 
 def test_a_seed_makes_a_run_and_workers_do_not_change_it(tmp_path: Path) -> None:
     """The same seed gives equal cases and records, with one worker and with two; another seed gives other cases."""
-    names = ("numpy", "tests.zoo.variants:Welford", "-k", "BN-1 or BN-3", "--cases", "8", "--path", _commands.ROOT)
+    names = (
+        "numpy",
+        "conformance.zoo.variants:Welford",
+        "-k",
+        "BN-1 or BN-3",
+        "--cases",
+        "8",
+        "--path",
+        _commands.ROOT,
+    )
     made = {}
     for folder, options in {"a": ("--seed", "7"), "b": ("--seed", "7", "-n", "2"), "c": ("--seed", "8")}.items():
         ended = command("run", *names, *options, "--out", folder, folder=tmp_path)

@@ -103,7 +103,7 @@ class TestTallies:
         assert tally.smallest.pooled.case == cases[1]
         assert tally.counts == {1: 2, 3: 1, -1: 1}
 
-    @pytest.mark.parametrize("target", [REFERENCE, "tests.zoo.statistics:UnbiasedNormalization"])
+    @pytest.mark.parametrize("target", [REFERENCE, "conformance.zoo.statistics:UnbiasedNormalization"])
     def test_parts_merge_to_the_whole(self, target: str) -> None:
         """Two surveys of half the cases each, merged, come to what one survey of all comes to."""
         pool = draw(1, 4, 20)

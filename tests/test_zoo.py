@@ -11,7 +11,7 @@ from conformance.requirements import CATALOGUE
 from conformance.session import open_session
 from conformance.survey import survey
 from conformance.tally import Tally
-from tests.zoo import FAULTS, VARIANTS, Fault, Variant
+from conformance.zoo import FAULTS, VARIANTS, Fault, Variant
 
 #: Cases per family: as many as the quick profile runs.
 CASES = 60

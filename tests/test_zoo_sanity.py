@@ -13,9 +13,9 @@ from adapters.loader import load
 from adapters.numpy_reference import NumpyReference
 from adapters.program import Call, Observation, Program, StepTrace
 from adapters.wire import Built, End
-from tests.zoo import FAULTS, VARIANTS, Fault, Variant
-from tests.zoo.declared import UpdateSeparate
-from tests.zoo.registry import EVERYTHING
+from conformance.zoo import FAULTS, VARIANTS, Fault, Variant
+from conformance.zoo.declared import UpdateSeparate
+from conformance.zoo.registry import EVERYTHING
 
 FAMILIES = {"1", "2", "3", "4", "5", "6", "7"}
 CHANNELS = (1, 2, 3, 4, 5, 7, 8, 9, 17)

@@ -6,8 +6,8 @@ import numpy as np
 
 from adapters.interface import Array
 from adapters.numpy_reference import NumpyLayer
-from tests.zoo.gradients import Gradients
-from tests.zoo.registry import fault
+from conformance.zoo.gradients import Gradients
+from conformance.zoo.registry import fault
 
 
 @fault("4", "BN-404")

@@ -8,7 +8,7 @@ import numpy as np
 
 from adapters.interface import Array, Conventions, Spec, State, Step
 from adapters.numpy_reference import NumpyLayer
-from tests.zoo.registry import RowLayer, fault
+from conformance.zoo.registry import RowLayer, fault
 
 
 @fault("7", "BN-701")

@@ -6,7 +6,7 @@ import numpy as np
 
 from adapters.interface import Array
 from adapters.numpy_reference import NumpyLayer
-from tests.zoo.registry import EVERYTHING, RowLayer, variant
+from conformance.zoo.registry import EVERYTHING, RowLayer, variant
 
 
 def in_order(rows: Array) -> Array:

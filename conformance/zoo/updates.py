@@ -4,7 +4,7 @@
 
 from adapters.interface import Array, Conventions, Spec, State, Step
 from adapters.numpy_reference import NumpyLayer
-from tests.zoo.registry import EVERYTHING, REFERENCE, fault
+from conformance.zoo.registry import EVERYTHING, REFERENCE, fault
 
 SEPARATE = REFERENCE._replace(update_timing="separate")
 SEPARATELY = EVERYTHING._replace(separate_update=True)

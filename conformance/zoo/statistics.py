@@ -6,7 +6,7 @@ import numpy as np
 
 from adapters.interface import Array
 from adapters.numpy_reference import NumpyLayer
-from tests.zoo.registry import RowLayer, fault
+from conformance.zoo.registry import RowLayer, fault
 
 
 class PartialReduction(NumpyLayer):

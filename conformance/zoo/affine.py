@@ -6,7 +6,7 @@ import numpy as np
 
 from adapters.interface import Array, Step
 from adapters.numpy_reference import NumpyLayer
-from tests.zoo.registry import fault
+from conformance.zoo.registry import fault
 
 
 @fault("1", "BN-110", "BN-101", "BN-107")

@@ -6,8 +6,8 @@ import numpy as np
 
 from adapters.interface import Array, Step
 from adapters.numpy_reference import NumpyLayer
-from tests.zoo.moving import OtherDecay
-from tests.zoo.registry import RowLayer, fault
+from conformance.zoo.moving import OtherDecay
+from conformance.zoo.registry import RowLayer, fault
 
 
 def rounded(a: Array, bits: int) -> Array:

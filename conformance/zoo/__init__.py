@@ -1,13 +1,13 @@
 """The zoo: faulty implementations that the suite must catch, and correct ones that it must let pass.
 
 Every exhibit is an adapter, made from a subclass of the reference's layer by a decorator of ``registry``; its target
-("tests.zoo.statistics:UnbiasedNormalization") is what a host loads.
+("conformance.zoo.statistics:UnbiasedNormalization") is what a host loads.
 """
 
 from importlib import import_module
 
-from tests.zoo import registry
-from tests.zoo.registry import Fault, Variant
+from conformance.zoo import registry
+from conformance.zoo.registry import Fault, Variant
 
 __all__ = ["FAULTS", "VARIANTS", "Fault", "Variant"]
 
@@ -31,7 +31,7 @@ for _theme in (
     "variants",
     "declared",
 ):
-    import_module(f"tests.zoo.{_theme}")
+    import_module(f"conformance.zoo.{_theme}")
 
 FAULTS: tuple[Fault, ...] = tuple(registry.FAULTS)
 VARIANTS: tuple[Variant, ...] = tuple(registry.VARIANTS)

@@ -6,7 +6,7 @@ import numpy as np
 
 from adapters.interface import Array, Conventions, Spec, State, Step
 from adapters.numpy_reference import NumpyLayer
-from tests.zoo.registry import REFERENCE, RowLayer, fault
+from conformance.zoo.registry import REFERENCE, RowLayer, fault
 
 UNBIASED = REFERENCE._replace(moving_variance="unbiased")
 

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from adapters.interface import Array, Conventions, Layer, Spec, State, Step
 from adapters.numpy_reference import NumpyLayer
-from tests.zoo.folds import FoldingLayer
-from tests.zoo.registry import Exhibit, fault
+from conformance.zoo.folds import FoldingLayer
+from conformance.zoo.registry import Exhibit, fault
 
 
 @fault("7", "BN-705")

@@ -6,10 +6,10 @@ import numpy as np
 
 from adapters.interface import Array, Conventions, Spec, State, Step
 from adapters.numpy_reference import NumpyLayer
-from tests.zoo.folds import FoldingLayer
-from tests.zoo.gradients import Gradients
-from tests.zoo.orders import in_order
-from tests.zoo.registry import EVERYTHING, REFERENCE, RowLayer, variant
+from conformance.zoo.folds import FoldingLayer
+from conformance.zoo.gradients import Gradients
+from conformance.zoo.orders import in_order
+from conformance.zoo.registry import EVERYTHING, REFERENCE, RowLayer, variant
 
 
 @variant(REFERENCE._replace(compute_dtype="float64", statistics_dtype="float32"))

@@ -9,7 +9,7 @@ import numpy as np
 
 from adapters.interface import Array, Conventions, Spec, State, Step
 from adapters.numpy_reference import NumpyLayer
-from tests.zoo.registry import fault
+from conformance.zoo.registry import fault
 
 FIELDS = ("gamma", "beta", "moving_mean", "moving_variance")
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from adapters.interface import Array, Conventions, Spec, State, Step
 from adapters.numpy_reference import NumpyLayer
-from tests.zoo.registry import RowLayer, fault
-from tests.zoo.statistics import PartialReduction
+from conformance.zoo.registry import RowLayer, fault
+from conformance.zoo.statistics import PartialReduction
 
 
 class Rearranged(NumpyLayer):

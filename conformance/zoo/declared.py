@@ -6,8 +6,8 @@ import numpy as np
 
 from adapters.interface import Array, Conventions, Spec, State, Step, Unsupported
 from adapters.numpy_reference import NumpyLayer
-from tests.zoo.registry import EVERYTHING, REFERENCE, variant
-from tests.zoo.updates import SeparateUpdateLayer
+from conformance.zoo.registry import EVERYTHING, REFERENCE, variant
+from conformance.zoo.updates import SeparateUpdateLayer
 
 
 @variant(REFERENCE._replace(moving_variance="unbiased"))

@@ -4,8 +4,8 @@
 
 from adapters.interface import Array, Conventions, Spec, State, Step
 from adapters.numpy_reference import NumpyLayer
-from tests.zoo.modes import WithStatistics
-from tests.zoo.registry import fault
+from conformance.zoo.modes import WithStatistics
+from conformance.zoo.registry import fault
 
 
 class FoldingLayer(WithStatistics):
