@@ -88,6 +88,7 @@ def run(
             _fail("--in-process runs everything in this process: it cannot be combined with -n", 2)
         plan = _plan(tuple(implementations or ANNOUNCED), keyword, out)._replace(
             explaining=PROFILES[profile].explaining,
+            sought=PROFILES[profile].sought if cases is None else 0,
             in_process=in_process,
             fail_fast=fail_fast,
             path=tuple(path or ()),

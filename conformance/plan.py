@@ -14,16 +14,20 @@ ProfileName = Literal["quick", "default", "nightly"]
 
 
 class Profile(NamedTuple):
-    """How much a run does: cases per family, and seconds that explaining may take per implementation."""
+    """How much a run does: cases per family, seconds that explaining may take, and further cases that are sought.
+
+    Seconds and sought cases are per implementation; cases are sought (see ``conformance.seek``) in each family.
+    """
 
     cases: int
     explaining: float
+    sought: int = 0
 
 
 PROFILES: dict[ProfileName, Profile] = {
     "quick": Profile(60, 4.0),
     "default": Profile(200, 20.0),
-    "nightly": Profile(2000, 120.0),
+    "nightly": Profile(2000, 120.0, sought=300),
 }
 
 
@@ -40,6 +44,8 @@ class Plan(NamedTuple):
     known: tuple[KnownFailure, ...] = ()
     #: Seconds per implementation.
     explaining: float = 0.0
+    #: Cases per implementation and family that are sought for their large errors.
+    sought: int = 0
     in_process: bool = False
     fail_fast: bool = False
     #: Folders to import adapters from.

@@ -40,16 +40,21 @@ class Pool(NamedTuple):
     cases: tuple[Pooled, ...]
 
 
-def _current_choices(stratum: Stratum, specs: tuple[Spec, ...]) -> bytes:
-    """The choices that draw the present example again with ``strategies.cases``.
+def _recorded(first: tuple[int, ...], left_out: int = 0) -> bytes:
+    """The choices behind the present example, some first ones before them and some of its own left out.
 
     The record of choices is not public API of Hypothesis: without it, nothing is shrunk.
     """
     try:
         drawn = current_build_context().data.choices
-        return choices_to_bytes((*stratum_choices(stratum, specs), *drawn))
+        return choices_to_bytes((*first, *drawn[left_out:]))
     except (AttributeError, TypeError):
         return b""
+
+
+def choices_of(case: Case, specs: tuple[Spec, ...]) -> bytes:
+    """The choices that draw the present example of ``strategies.cases`` again from these specs, and not from some."""
+    return _recorded((specs.index(case.spec),), left_out=1)
 
 
 def draw(family: int, run_seed: int, count: int, specs: tuple[Spec, ...] | None = None) -> Pool:
@@ -112,7 +117,7 @@ def _draw_stratum(family: Family, stratum: Stratum, wanted: int, stream: int, sp
     )
     @given(cases_of(family, stratum))
     def collect(case: Case) -> None:
-        drawn.append(Pooled(case, _current_choices(stratum, specs), family.number))
+        drawn.append(Pooled(case, _recorded(stratum_choices(stratum, specs)), family.number))
 
     collect()
     return drawn[1 : wanted + 1]

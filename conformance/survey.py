@@ -46,7 +46,7 @@ def survey(
     started = time.perf_counter()
     for index, pooled in enumerate(pool.cases):
         try:
-            _judge_case(pooled, result, session, keep=index < SAMPLED_CASES, identity=(pool.family, index))
+            judge_pooled(pooled, result, session, (pool.family, index) if index < SAMPLED_CASES else None)
         except SessionError as error:
             # It cannot be started again: what it did until now is judged all the same.
             result.stopped[pool.family] = str(error)
@@ -75,18 +75,25 @@ def _gradient_capabilities(capabilities: Capabilities) -> tuple[tuple[str, bool]
     return ("train", capabilities.training_gradients), ("infer", capabilities.inference_gradients)
 
 
-def _judge_case(pooled: Pooled, result: Survey, session: Session, *, keep: bool, identity: tuple[int, int]) -> None:
+def judge_pooled(
+    pooled: Pooled, result: Survey, session: Session, identity: tuple[int, int] | None = None
+) -> dict[str, float]:
+    """Run a case and count what each requirement says of it; their ratios of error to bound.
+
+    ``identity``, family and number, keeps its results for comparison with other implementations.
+    """
     capabilities = session.description.capabilities
     reason = refusal(pooled.case.spec, capabilities)
     if reason:
         for tally in result.tallies.values():
             tally.refuse(reason)
-        return
+        return {}
     case = asked(pooled.case, capabilities)
     run = execute(case, session, result)
     if run.trace.conventions is not None:
         result.conventions.add(run.trace.conventions)
     derived: dict[Derive, tuple[Run, ...] | None] = {}
+    ratios = {}
     for tally in result.tallies.values():
         requirement = tally.requirement
         tally.total += 1
@@ -97,13 +104,14 @@ def _judge_case(pooled: Pooled, result: Survey, session: Session, *, keep: bool,
             derived[requirement.derive] = _derived_runs(requirement.derive(case), run, session, result)
         others = () if requirement.derive is None else derived[requirement.derive]
         started = time.perf_counter()
-        _judge(tally, pooled, run, others)
+        ratios[tally.requirement.id] = _judge(tally, pooled, run, others)
         result.accounts.judging += time.perf_counter() - started
         result.accounts.checks += 1
-    if keep and run.trace.failure is None:
+    if identity is not None and run.trace.failure is None:
         started = time.perf_counter()
         result.samples += sample(run, identity)
         result.accounts.judging += time.perf_counter() - started
+    return ratios
 
 
 def _derived_runs(cases: tuple[Case, ...], run: Run, session: Session, result: Survey) -> tuple[Run, ...] | None:
@@ -213,7 +221,7 @@ def judge_example(
     return evidence, decided_by, relevant_failure(requirement, (run, *(others or ())))
 
 
-def _judge(tally: Tally, pooled: Pooled, run: Run, others: tuple[Run, ...] | None) -> None:
+def _judge(tally: Tally, pooled: Pooled, run: Run, others: tuple[Run, ...] | None) -> float:
     evidence, decided_by, failure = judge_example(tally.requirement, run, others)
     if evidence.fails:
         tally.add(pooled, evidence, decided_by)
@@ -230,3 +238,4 @@ def _judge(tally: Tally, pooled: Pooled, run: Run, others: tuple[Run, ...] | Non
         tally.vacuous += 1
     else:
         tally.add(pooled, evidence, decided_by)
+    return evidence.ratio

@@ -15,6 +15,7 @@ from conformance.explain import Smallest, shrink
 from conformance.known_failures import find
 from conformance.plan import Plan
 from conformance.pool import Pooled, fitted, fitted_specs
+from conformance.seek import seek
 from conformance.session import Session, SessionError, open_session
 from conformance.survey import asked, execute, measure, survey
 from conformance.tally import Example, Survey, Tally
@@ -129,7 +130,10 @@ def run_unit(unit: Unit, plan: Plan, sessions: Sessions, progress: Progress) -> 
         pool = fitted(shared, session.description.capabilities)
         seconds_drawing = time.perf_counter() - started
         told = _at_most(len(shared.cases), progress)
-        found = survey(pool, plan.catalogue, session, stop_at=_final(unit, plan, session), progress=told)
+        final = _final(unit, plan, session)
+        found = survey(pool, plan.catalogue, session, stop_at=final, progress=told)
+        if plan.sought and not found.stopped:
+            seek(pool, found, session, plan.sought)
     except SessionError as error:
         return not_run(unit, plan, str(error))
     found.accounts.drawing = seconds_drawing

@@ -38,11 +38,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def exit_code(outcomes: Iterable[Outcome], complete: bool) -> int:
-    """Return 1 if anything failed, else 3 if anything is open or the run ended early, else 0."""
+    """Return 1 if anything failed, else 3 if anything is open, nothing was judged or the run ended early, else 0."""
     seen = set(outcomes)
     if seen & EXIT_1:
         return 1
-    return 3 if seen & EXIT_3 or not complete or not seen else 0
+    return 3 if seen & EXIT_3 or not complete or seen <= {"unsupported"} else 0
 
 
 def verdict(results: Results) -> Verdict:
@@ -76,7 +76,7 @@ def _clauses(grid: Grid) -> list[str]:
             groups["refuses" if seen["unsupported"] == seen.total() else "good"][who.name] = 0
     requirements = count(len(grid.requirements), "requirement")
     of_all = f"of {requirements}"
-    to_all = f" to {requirements}" if len(groups["good"]) == len(grid.implementations) else ""
+    to_all = f" to {_supported(grid, requirements)}" if len(groups["good"]) == len(grid.implementations) else ""
     return [
         *_plain(list(groups["good"]), f"conforms{to_all}", f"conform{to_all}"),
         *_shares(groups["bad"], "fails", of_all),
@@ -87,6 +87,13 @@ def _clauses(grid: Grid) -> list[str]:
         *_plain(list(groups["refuses"]), "supports nothing", "support nothing"),
         *_plain(list(groups["absent"]), "did not run", "did not run"),
     ]
+
+
+def _supported(grid: Grid, requirements: str) -> str:
+    """Name the requirements; where some are not supported everywhere, say that those do not count."""
+    if all(result.outcome != "unsupported" for result in grid.cells.values()):
+        return requirements
+    return f"what {'they support' if len(grid.implementations) > 1 else 'it supports'} of {requirements}"
 
 
 def _plain(names: list[str], one: str, many: str) -> list[str]:

@@ -37,8 +37,10 @@ class TestVerdict:
     @pytest.mark.parametrize("outcome", OUTCOMES)
     def test_every_outcome_has_its_exit_code(self, results: Results, outcome: Outcome) -> None:
         """Failures exit with 1, what is open with 3, everything else with 0."""
-        assert verdict(only(results, "torch", outcome=outcome)).exit_code == EXIT[outcome]
-        assert exit_code([outcome], complete=True) == EXIT[outcome]
+        expected = 3 if outcome == "unsupported" else EXIT[outcome]  # nothing else is there to be judged
+        assert verdict(only(results, "torch", outcome=outcome)).exit_code == expected
+        judged: list[Outcome] = ["pass"] if EXIT[outcome] == 0 else []
+        assert exit_code([*judged, outcome], complete=True) == EXIT[outcome]
 
     def test_a_failure_outweighs_what_is_open(self) -> None:
         """With a failure and a mistrusted result the exit code is 1; an early end does not hide it either."""
@@ -77,7 +79,8 @@ class TestVerdict:
         assert {r.reason for r in complete_grid(found).of("keras")} == {"keras is not installed"}
 
     def test_nothing_checked_is_not_success(self, results: Results) -> None:
-        """A run without requirements or implementations exits with 3."""
+        """A run without requirements or implementations, or one that supports none of them, exits with 3."""
+        assert exit_code(["unsupported", "unsupported"], complete=True) == 3
         for empty in (only(results), only(results, "torch", requirements=0)):
             assert verdict(empty).exit_code == 3
 
@@ -96,6 +99,14 @@ class TestVerdict:
     def test_sentences(self, results: Results, outcome: Outcome, sentence: str) -> None:
         """One implementation with one outcome throughout; refusing everything is not conforming."""
         assert verdict(only(results, "torch", outcome=outcome)).sentence == sentence
+
+    def test_what_is_not_supported_is_not_conformed_to(self, results: Results) -> None:
+        """The sentence does not count requirements that were refused."""
+        passing = only(results, "torch", "keras")
+        refused = [replace(passing.results[0], outcome="unsupported"), *passing.results[1:]]
+        assert verdict(replace(passing, results=refused)).sentence == (
+            "keras and torch conform to what they support of 3 requirements"
+        )
 
     def test_sentence_names_who_fails_how_much(self, results: Results) -> None:
         """The headline of a mixed run holds the names and the numbers, the worst first."""
