@@ -64,6 +64,9 @@ def run(
         int | None, typer.Option(min=0, help="Seed of the cases (default: 1; with nightly a fresh one).")
     ] = None,
     workers: Annotated[int, typer.Option("-n", min=1, metavar="WORKERS", help="Worker processes.")] = 1,
+    threads: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Threads that the implementation's libraries may use.")
+    ] = 1,
     in_process: InProcess = False,
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Stop at the first failure that is not a known one.")
@@ -90,6 +93,7 @@ def run(
             explaining=PROFILES[profile].explaining,
             sought=PROFILES[profile].sought if cases is None else 0,
             in_process=in_process,
+            threads=threads,
             fail_fast=fail_fast,
             path=tuple(path or ()),
             timeouts=_timeouts(timeout),

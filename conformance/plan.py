@@ -47,6 +47,8 @@ class Plan(NamedTuple):
     #: Cases per implementation and family that are sought for their large errors.
     sought: int = 0
     in_process: bool = False
+    #: Threads of a host's numerical libraries.
+    threads: int = 1
     fail_fast: bool = False
     #: Folders to import adapters from.
     path: tuple[str, ...] = ()

@@ -88,7 +88,13 @@ class Sessions:
             if target.missing:
                 raise SessionError(f"{target.name}: {target.missing}")
             plan = self._plan
-            session = open_session(target.target, path=plan.path, in_process=plan.in_process, timeouts=plan.timeouts)
+            session = open_session(
+                target.target,
+                path=plan.path,
+                in_process=plan.in_process,
+                timeouts=plan.timeouts,
+                threads=plan.threads,
+            )
         except SessionError as error:
             self._failed[target.name] = str(error)
             raise

@@ -80,6 +80,13 @@ def test_cases_override_the_profile(tmp_path: Path) -> None:
     assert found.results[0].examples.total == 3
 
 
+def test_threads_are_given_to_the_libraries(tmp_path: Path) -> None:
+    """--threads reaches the host's libraries and is recorded; without it there is one."""
+    for options, expected in ((["--threads", "2"], "OMP_NUM_THREADS=2"), ([], "OMP_NUM_THREADS=1")):
+        invoke("run", "numpy", "-k", "BN-101", "--cases", "1", "--out", tmp_path, *options)
+        assert expected in results(tmp_path).header.implementations[0].details["threads"]
+
+
 def test_earlier_results_are_kept_beside_the_new_ones(tmp_path: Path) -> None:
     """Three runs into one folder, however fast, leave three results files."""
     for seed in (1, 2, 3):
