@@ -162,7 +162,7 @@ def _position_shape(spec: Spec, sizes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _from_rows(rows: Matrix, spec: Spec, sizes: tuple[int, ...]) -> Array:
+def from_rows(rows: Matrix, spec: Spec, sizes: tuple[int, ...]) -> Array:
     """Lay out one row per channel as an input, rounded to the spec's element type."""
     shape = _position_shape(spec, sizes)
     stacked = rows.reshape(spec.parameter_shape + sizes)
@@ -189,7 +189,7 @@ def expand_input(recipe: Drawn | Given, spec: Spec) -> Array:
     for k, channel in enumerate(recipe.channels[:c]):
         dealt = rows[k::kinds]
         dealt[:] = _channel_values(channel, rng, len(dealt), m, spec.dtype)
-    return _from_rows(rows, spec, recipe.sizes)
+    return from_rows(rows, spec, recipe.sizes)
 
 
 def _one_hot(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
