@@ -10,46 +10,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from adapters.interface import Array, Conventions, Spec, State
+from adapters.interface import Array, Conventions, Spec
 from adapters.program import Call, StepTrace, Trace
+from conformance.belief import Belief, column, known, overwritten
 from conformance.bounds import InferenceBounds, Kind, Numerics, TrainingBounds, moving_bound
 from conformance.case import Case
 from conformance.evidence import NOTHING, Evidence, compare
 from conformance.formats import FORMATS, compute_format, declared_format, host_dtype
 from conformance.oracle import InferenceTruth, TrainingTruth, moving, to_channels, unbiased
+from conformance.shelf import Shelf
 
-
-class Belief(NamedTuple):
-    """A layer's state as known, in channel-major columns (C, 1), with how far the moving statistics may be off."""
-
-    gamma: Array | None
-    beta: Array | None
-    mean: Array
-    variance: Array
-    mean_error: Array | None = None
-    variance_error: Array | None = None
-
-    @property
-    def certain(self) -> bool:
-        """Whether the moving statistics were read or set, and not carried from earlier steps."""
-        return self.mean_error is None and self.variance_error is None
-
-
-def _column(a: Array | None) -> Array | None:
-    return None if a is None else np.asarray(a, np.float64).reshape(-1, 1)
-
-
-def _filled(a: Array | None) -> Array:
-    column = _column(a)
-    if column is None:
-        raise ValueError("a layer without moving statistics")
-    return column
-
-
-def known(state: State) -> Belief:
-    """What a state that was read says for certain."""
-    gamma, beta = _column(state.gamma), _column(state.beta)
-    return Belief(gamma, beta, _filled(state.moving_mean), _filled(state.moving_variance))
+__all__ = ["Belief", "Judge", "Run", "View"]
 
 
 class View(NamedTuple):
@@ -70,6 +41,7 @@ class Run:
         self.program = case.expanded
         self.conventions = trace.conventions or Conventions()
         self.views = tuple(View(s.index, self.program.calls[s.index], s) for s in trace.steps)
+        self._shelf: Shelf = vars(case).setdefault("shelf", Shelf())
         self._truths: dict[tuple[int, Kind], TrainingTruth | InferenceTruth] = {}
         self._bounds: dict[tuple[int, Kind], TrainingBounds | InferenceBounds] = {}
         self._beliefs: dict[tuple[int, bool, Kind], Belief] = {}
@@ -126,7 +98,7 @@ class Run:
         before = self.before(index, kind, own)
         call = self.program.calls[index]
         if call.op == "set_state" and call.state is not None:
-            return _overwritten(before, call.state)
+            return overwritten(before, call.state)
         if call.op == "train" and call.update:
             return self._updated(before, index, kind)
         return before
@@ -165,60 +137,56 @@ class Run:
             return start.gamma, start.beta
         read = self.views[previous].trace.state
         if read is not None:
-            return _column(read.gamma), _column(read.beta)
+            return column(read.gamma), column(read.beta)
         gamma, beta = self._parameters(previous)
         given = self.program.calls[previous].state
         if given is None:
             return gamma, beta
-        return gamma if given.gamma is None else _column(given.gamma), beta if given.beta is None else _column(
-            given.beta
-        )
+        return gamma if given.gamma is None else column(given.gamma), beta if given.beta is None else column(given.beta)
 
     def truth(self, index: int, kind: Kind = "prob") -> TrainingTruth | InferenceTruth:
         """What the step should have given from the state before it. ``kind`` matters where that was not read."""
         call = self.program.calls[index]
         key = (index, "prob" if call.op == "train" else kind)
         if key not in self._truths:
-            x = to_channels(_some(call.x), self.spec)
-            dy = None if call.dy is None else to_channels(call.dy, self.spec)
-            gamma, beta = (None if p is None else p.reshape(-1) for p in self._parameters(index))
-            if call.op == "train":
-                self._truths[key] = TrainingTruth(x, gamma, beta, self.epsilon, dy, self.host)
-            else:
-                before = self.before(index, kind)
-                mean, variance = before.mean.reshape(-1), before.variance.reshape(-1)
-                self._truths[key] = InferenceTruth(x, gamma, beta, mean, variance, self.epsilon, dy, self.host)
+            self._truths[key] = self._truth(index, kind)
         return self._truths[key]
+
+    def _truth(self, index: int, kind: Kind) -> TrainingTruth | InferenceTruth:
+        call, spec, epsilon, host = self.program.calls[index], self.spec, self.epsilon, self.host
+        gamma, beta = (None if p is None else p.reshape(-1) for p in self._parameters(index))
+
+        def rows(a: Array | None) -> Array | None:
+            return None if a is None else to_channels(a, spec)
+
+        if call.op == "train":
+            return self._shelf.keep(
+                lambda: TrainingTruth(rows(call.x), gamma, beta, epsilon, rows(call.dy), host),
+                *(index, gamma, beta, epsilon, host),
+            )
+        before = self.before(index, kind)
+        mean, variance = before.mean.reshape(-1), before.variance.reshape(-1)
+        return self._shelf.keep(
+            lambda: InferenceTruth(rows(call.x), gamma, beta, mean, variance, epsilon, rows(call.dy), host),
+            *(index, gamma, beta, mean, variance, epsilon, host),
+        )
 
     def bounds(self, index: int, kind: Kind) -> TrainingBounds | InferenceBounds:
         """How far from the truth the step's results may be."""
         key = (index, kind)
         if key not in self._bounds:
-            truth = self.truth(index, kind)
-            if isinstance(truth, TrainingTruth):
-                self._bounds[key] = TrainingBounds(truth, self.numerics, kind)
-            else:
-                before = self.before(index, kind)
-                errors = before.mean_error, before.variance_error
-                self._bounds[key] = InferenceBounds(truth, self.numerics, kind, *errors)
+            self._bounds[key] = self._new_bounds(index, kind)
         return self._bounds[key]
 
-
-def _some(a: Array | None) -> Array:
-    assert a is not None
-    return a
-
-
-def _overwritten(before: Belief, state: State) -> Belief:
-    gamma = before.gamma if state.gamma is None else _column(state.gamma)
-    beta = before.beta if state.beta is None else _column(state.beta)
-    mean, mean_error = before.mean, before.mean_error
-    variance, variance_error = before.variance, before.variance_error
-    if state.moving_mean is not None:
-        mean, mean_error = _filled(state.moving_mean), None
-    if state.moving_variance is not None:
-        variance, variance_error = _filled(state.moving_variance), None
-    return Belief(gamma, beta, mean, variance, mean_error, variance_error)
+    def _new_bounds(self, index: int, kind: Kind) -> TrainingBounds | InferenceBounds:
+        truth, numerics = self.truth(index, kind), self.numerics
+        if isinstance(truth, TrainingTruth):
+            return self._shelf.keep(lambda: TrainingBounds(truth, numerics, kind), truth, numerics, kind)
+        before = self.before(index, kind)
+        errors = before.mean_error, before.variance_error
+        return self._shelf.keep(
+            lambda: InferenceBounds(truth, numerics, kind, *errors), *(truth, numerics, kind, *errors)
+        )
 
 
 class Judge:
@@ -264,7 +232,7 @@ class Judge:
         value = None if step is None else getattr(step, quantity)
         if value is None:
             return None
-        return self.run.rows(value) if quantity in ("y", "dx") else _column(value)
+        return self.run.rows(value) if quantity in ("y", "dx") else column(value)
 
     def bound(self, view: View, quantity: str) -> Array:
         """The bound of a result, in the shape of ``got``."""

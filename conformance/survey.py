@@ -101,7 +101,7 @@ def judge_pooled(
             tally.unsupported += 1
             continue
         if requirement.derive is not None and requirement.derive not in derived:
-            derived[requirement.derive] = _derived_runs(requirement.derive(case), run, session, result)
+            derived[requirement.derive] = _derived_runs(derived_cases(case, requirement.derive), run, session, result)
         others = () if requirement.derive is None else derived[requirement.derive]
         started = time.perf_counter()
         ratios[tally.requirement.id] = _judge(tally, pooled, run, others)
@@ -112,6 +112,14 @@ def judge_pooled(
         result.samples += sample(run, identity)
         result.accounts.judging += time.perf_counter() - started
     return ratios
+
+
+def derived_cases(case: Case, derive: Derive) -> tuple[Case, ...]:
+    """The derived cases, made once: other implementations get the same ones."""
+    kept: dict[Derive, tuple[Case, ...]] = vars(case).setdefault("derived", {})
+    if derive not in kept:
+        kept[derive] = derive(case)
+    return kept[derive]
 
 
 def _derived_runs(cases: tuple[Case, ...], run: Run, session: Session, result: Survey) -> tuple[Run, ...] | None:
