@@ -3,17 +3,31 @@
 What a command needs beyond its options is imported when it runs, so that help and mistakes are answered at once.
 """
 
+import functools
 import io
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from conformance import env_cli
+from conformance._console import (
+    CacheFolder,
+    Debug,
+    EnvironmentsFile,
+    InProcess,
+    PathOption,
+)
+from conformance._console import clear_errors as _clear_errors
+from conformance._console import fail as _fail
+from conformance._console import say as _say
 
 if TYPE_CHECKING:
     from conformance.conversation import Timeouts
     from conformance.plan import Plan
+    from conformance.targets import Target
     from reports.records import Results
 
 app = typer.Typer(
@@ -25,18 +39,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.add_typer(env_cli.app, name="env")
+
 ANNOUNCED = ("numpy", "tf_graph", "keras", "torch")
 KNOWN_FAILURES = Path("known_failures.toml")
-Debug = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")]
-PathOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--path",
-        metavar="FOLDER",
-        help="Folder to import adapters from (default: the current one; for a file its own). Can be repeated.",
-    ),
-]
-InProcess = Annotated[bool, typer.Option("--in-process", help="Run adapters in this process, for a debugger.")]
 
 
 @app.command()
@@ -47,6 +53,15 @@ def run(
             metavar="[IMPLEMENTATION]...",
             help="Names (see `list`), or adapter classes: package.module:Class or path/to/file.py:Class. "
             f"Default: {' '.join(ANNOUNCED)}.",
+        ),
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--env",
+            metavar="NAME",
+            help="Run in this environment (see `env list`), built where need be; 'current' is this one. Can be "
+            "repeated. Without names, all implementations that it has. NAME@ENV names one in one environment.",
         ),
     ] = None,
     profile: Annotated[
@@ -75,6 +90,8 @@ def run(
         float, typer.Option(min=0.1, metavar="SECONDS", help="Time for a call; three times that for a first one.")
     ] = 20.0,
     path: PathOption = None,
+    environments: EnvironmentsFile = None,
+    cache: CacheFolder = None,
     debug: Debug = False,
 ) -> None:
     """Run the requirements on implementations; write results and report.
@@ -89,7 +106,10 @@ def run(
 
         if in_process and workers > 1:
             _fail("--in-process runs everything in this process: it cannot be combined with -n", 2)
-        plan = _plan(tuple(implementations or ANNOUNCED), keyword, out)._replace(
+        names = _spread(implementations or [], env or [], environments)
+        plan = _plan(names, keyword, out)
+        plan = plan._replace(
+            targets=_ready(plan.targets, in_process, environments, cache),
             explaining=PROFILES[profile].explaining,
             sought=PROFILES[profile].sought if cases is None else 0,
             in_process=in_process,
@@ -119,6 +139,31 @@ def _plan(names: tuple[str, ...], keyword: str, out: Path) -> "Plan":
     check_known(known, KNOWN_FAILURES)
     _make_writable(out)
     return Plan(targets, requirements, {}, out, known)
+
+
+def _spread(implementations: list[str], env: list[str], file: Path | None) -> tuple[str, ...]:
+    """The names to run, each with its environment."""
+    if not env:
+        return tuple(implementations or ANNOUNCED)
+    from conformance.environments import read, spread
+
+    return spread(implementations, env, ANNOUNCED, read(file))
+
+
+def _ready(
+    targets: tuple["Target", ...], in_process: bool, file: Path | None, cache: Path | None
+) -> tuple["Target", ...]:
+    """The targets with their environments, built where need be."""
+    if not any(target.environment for target in targets):
+        return targets
+    from conformance import environments
+
+    if in_process:
+        _fail("--in-process runs everything in this process: it cannot be combined with an environment", 2)
+    listed = environments.read(file)
+    environments.check(targets, listed)
+    tell = functools.partial(typer.echo, err=True)
+    return environments.ready(targets, listed, environments.cache_folder(cache), tell)
 
 
 def _timeouts(seconds: float) -> "Timeouts":
@@ -165,15 +210,6 @@ def _conclude(files: list[Path], page: Path, results: "Results", debug: bool) ->
     return found.exit_code
 
 
-def _say(text: str) -> None:
-    """Print, though the reader of a pipe may have gone: that changes neither the results nor the exit code."""
-    try:
-        typer.echo(text)
-    except BrokenPipeError:
-        # What is still in the buffer would raise again when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 @app.command("list")
 def list_(debug: Debug = False) -> None:
     """List the implementations, whether each can run here, and the requirements."""
@@ -206,6 +242,8 @@ def replay(
     ] = "",
     in_process: InProcess = False,
     path: PathOption = None,
+    environments: EnvironmentsFile = None,
+    cache: CacheFolder = None,
     debug: Debug = False,
 ) -> None:
     """Run a saved case again and judge it by every requirement of its family.
@@ -215,7 +253,10 @@ def replay(
     with _clear_errors(debug):
         from conformance.replay import replay_file
 
-        code = replay_file(file, implementation, in_process=in_process, path=tuple(path or ()), say=_say)
+        def ready(targets: tuple["Target", ...]) -> tuple["Target", ...]:
+            return _ready(targets, in_process, environments, cache)
+
+        code = replay_file(file, implementation, ready, in_process=in_process, path=tuple(path or ()), say=_say)
     raise typer.Exit(code)
 
 
@@ -234,38 +275,6 @@ def report(
         parts = [read(file) for file in results]
         _make_writable(out.parent)
         code = _conclude(results, out, merge(parts) if len(parts) > 1 else parts[0], debug)
-    raise typer.Exit(code)
-
-
-class _clear_errors:
-    """Turns the errors that users can cause into one message and an exit code, unless they asked for the traceback."""
-
-    def __init__(self, debug: bool) -> None:
-        self.debug = debug
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if error is None or self.debug:
-            return
-        if isinstance(error, KeyboardInterrupt):
-            _fail("interrupted", 3)
-        from conformance.case import CaseError
-        from conformance.known_failures import KnownFailureError
-        from conformance.session import SessionError
-        from conformance.targets import UsageError
-        from reports.store import ResultsError
-
-        if isinstance(error, UsageError | CaseError | KnownFailureError | ResultsError):
-            _fail(str(error), 2)
-        if isinstance(error, SessionError):
-            # The lines after the first are a traceback of the adapter's.
-            _fail(str(error).split("\n", maxsplit=1)[0], 3)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(f"bn-conformance: {message}", err=True)
     raise typer.Exit(code)
 
 

@@ -12,9 +12,11 @@ import tempfile
 import threading
 import time
 import zipapp
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from adapters import host, wire
@@ -63,9 +65,9 @@ def _remove(folder: Path, owner: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def environment(threads: int) -> dict[str, str]:
-    """Return the environment of a host: this one with the number of threads pinned."""
-    return {**os.environ, **dict.fromkeys(host.THREADS, str(threads))}
+def environment(threads: int, variables: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """Return the environment of a host: this one with the number of threads pinned, and with the given variables."""
+    return {**os.environ, **dict.fromkeys(host.THREADS, str(threads)), **variables}
 
 
 class _Tail:
@@ -110,7 +112,13 @@ class _Tail:
 class HostProcess:
     """A running host. Its process group is its own, so that an interrupt at the keyboard does not reach it."""
 
-    def __init__(self, python: str, threads: int, limit: int = wire.LIMIT) -> None:
+    def __init__(
+        self,
+        python: str,
+        threads: int,
+        limit: int = wire.LIMIT,
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         lifeline, self._lifeline = os.pipe()
         try:
             self.process = subprocess.Popen(
@@ -119,7 +127,7 @@ class HostProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
-                env={**environment(threads), host.LIFELINE: str(lifeline)},
+                env={**environment(threads, variables), host.LIFELINE: str(lifeline)},
                 pass_fds=(lifeline,),
                 start_new_session=True,
             )

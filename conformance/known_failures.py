@@ -7,13 +7,18 @@ import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from conformance.targets import base_name
+
 
 class KnownFailureError(Exception):
     """A file of known failures that cannot be used; the text names the file and the entry."""
 
 
 class KnownFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One entry: this requirement fails on this implementation in these versions, for this reason."""
+    """One entry: this requirement fails on this implementation in these versions, for this reason.
+
+    "torch" speaks of torch in every environment, "torch@torch1.4" of that one alone.
+    """
 
     requirement: str
     implementation: str
@@ -24,7 +29,7 @@ class KnownFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def covers(self, requirement: str, implementation: str, version: str) -> bool:
         """Whether the entry speaks of this requirement on this implementation in this version."""
-        if (self.requirement, self.implementation) != (requirement, implementation):
+        if self.requirement != requirement or self.implementation not in (implementation, base_name(implementation)):
             return False
         try:
             return SpecifierSet(self.versions).contains(Version(version), prereleases=True)

@@ -7,16 +7,24 @@ from conformance.case import CaseError, load
 from conformance.plan import sorted_catalogue
 from conformance.pool import Pool, Pooled
 from conformance.requirements import Requirement
-from conformance.session import Session, SessionError, open_session
+from conformance.session import Session, open_target
 from conformance.survey import survey
 from conformance.tally import Tally
-from conformance.targets import UsageError, resolve
+from conformance.targets import Target, UsageError, resolve
 
 Say = Callable[[str], None]
 
 
-def replay_file(file: Path, implementation: str, *, in_process: bool, path: tuple[str, ...], say: Say) -> int:
-    """Replay a case file and tell what each requirement of its family finds.
+def replay_file(
+    file: Path,
+    implementation: str,
+    ready: Callable[[tuple[Target, ...]], tuple[Target, ...]],
+    *,
+    in_process: bool,
+    path: tuple[str, ...],
+    say: Say,
+) -> int:
+    """Replay a case file and tell what each requirement of its family finds; ``ready`` sees to the environments.
 
     Returns the exit code: 1 if any requirement fails, 3 if none could be judged, else 0. Raises CaseError, UsageError
     or SessionError, naming what is wrong.
@@ -28,13 +36,11 @@ def replay_file(file: Path, implementation: str, *, in_process: bool, path: tupl
     requirements = sorted_catalogue()
     if id_ and all(r.id != id_ for r in requirements):
         raise CaseError(f"{file} speaks of requirement {id_}, which this version of the suite does not have")
-    targets = resolve((name,))
+    targets = ready(resolve((name,)))
     say(repr(case.held) + "\n")
     codes = []
     for target in targets:
-        if target.missing:
-            raise SessionError(f"{target.name}: {target.missing}")
-        with open_session(target.target, path=path, in_process=in_process) as session:
+        with open_target(target, path=path, in_process=in_process) as session:
             say(f"{target.name}: {session.description.framework} {session.description.version}")
             codes.append(_judge(Pooled(case, b""), requirements, session, say))
     return 1 if 1 in codes else max(codes)

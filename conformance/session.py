@@ -5,9 +5,9 @@ import io
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from adapters import host, wire
@@ -18,8 +18,9 @@ from adapters.program import Failure, Program, Trace
 from adapters.wire import TruncatedError, WireError
 from conformance.conversation import Awaited, Collector, Timeouts
 from conformance.host_process import HostProcess, TimeLimitError
+from conformance.targets import Target
 
-__all__ = ["HostSession", "InProcessSession", "Session", "SessionError", "Timeouts", "open_session"]
+__all__ = ["HostSession", "InProcessSession", "Session", "SessionError", "Timeouts", "open_session", "open_target"]
 
 #: Lines of standard error in a message.
 _SHOWN = 15
@@ -101,7 +102,14 @@ class HostSession(Session):
     """Runs the adapter in a host, which is started again after it crashed, hung or spoke out of turn."""
 
     def __init__(
-        self, target: str, path: Sequence[str], python: str, timeouts: Timeouts, threads: int, limit: int
+        self,
+        target: str,
+        path: Sequence[str],
+        python: str,
+        timeouts: Timeouts,
+        threads: int,
+        limit: int,
+        variables: Mapping[str, str],
     ) -> None:
         module, name = split(target)
         self.target = target
@@ -109,6 +117,7 @@ class HostSession(Session):
         self._target = f"{Path(module).absolute()}:{name}" if is_file(module) else target
         self._path = tuple(str(Path(folder).absolute()) for folder in path or ([] if is_file(module) else ["."]))
         self._python, self._timeouts, self._threads, self._limit = python, timeouts, threads, limit
+        self._variables = variables
         self._host: HostProcess | None = None
         self._seen: set[Any] = set()
         self._started = 0
@@ -123,7 +132,7 @@ class HostSession(Session):
     def _start(self) -> HostProcess:
         self._seen.clear()
         try:
-            process = HostProcess(self._python, self._threads, self._limit)
+            process = HostProcess(self._python, self._threads, self._limit, self._variables)
         except OSError as error:
             raise SessionError(f"{self.target}: cannot start {self._python}: {error.strerror or error}") from error
         self._started += 1
@@ -226,17 +235,40 @@ def open_session(
     timeouts: Timeouts = DEFAULT_TIMEOUTS,
     threads: int = 1,
     limit: int = wire.LIMIT,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Session:
     """Return a session on ``package.module:Class`` or ``path/to/file.py:Class``.
 
     ``python`` is the interpreter of the host (default: this one); ``path`` is appended to its ``sys.path`` (default:
     the current directory for a dotted name, the file's folder for a file); ``threads`` pins its numerical libraries;
-    ``limit`` is the most that all arrays of one message may take, in bytes.
+    ``limit`` is the most that all arrays of one message may take, in bytes; ``variables`` are set for the host.
     Raises SessionError where the adapter cannot be loaded.
     """
     try:
         if in_process:
             return InProcessSession(target, path)
-        return HostSession(target, path, python or sys.executable, timeouts, threads, limit)
+        return HostSession(target, path, python or sys.executable, timeouts, threads, limit, variables)
     except AdapterError as error:
         raise SessionError(str(error)) from error
+
+
+def open_target(
+    target: Target,
+    *,
+    path: Sequence[str] = (),
+    in_process: bool = False,
+    timeouts: Timeouts = DEFAULT_TIMEOUTS,
+    threads: int = 1,
+) -> Session:
+    """Return a session on a target, in the environment that was made ready for it; SessionError where it is missing."""
+    if target.missing:
+        raise SessionError(f"{target.name}: {target.missing}")
+    return open_session(
+        target.target,
+        python=target.python or None,
+        path=path,
+        in_process=in_process,
+        timeouts=timeouts,
+        threads=threads,
+        variables=dict(target.variables),
+    )

@@ -21,10 +21,20 @@ class Target(NamedTuple):
     #: What must be installed for it, where that is known.
     module: str = ""
     extra: str = ""
+    #: The environment that it runs in; empty for the interpreter of the suite.
+    environment: str = ""
+    #: That environment's Python, variables for the host, facts for the report; known once it is ready.
+    python: str = ""
+    variables: tuple[tuple[str, str], ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    #: Why its environment cannot be had.
+    unavailable: str = ""
 
     @property
     def missing(self) -> str:
-        """Why it cannot run in this interpreter; empty where it can, or where only trying will tell."""
+        """Why it cannot run where it is to run; empty where it can, or where only trying will tell."""
+        if self.unavailable or self.environment:
+            return self.unavailable
         if not self.module or importlib.util.find_spec(self.module) is not None:
             return ""
         return f'{self.module} is not installed here: pip install "bn-conformance[{self.extra}]"'
@@ -32,7 +42,20 @@ class Target(NamedTuple):
     @property
     def spelled(self) -> str:
         """What ``resolve`` makes this target of: the name of a registered one, else the import path."""
-        return self.name if self.name in known_names() else self.target
+        if base_name(self.name) in known_names():
+            return self.name
+        return self.target + (f"@{self.environment}" if self.environment else "")
+
+
+def base_name(name: str) -> str:
+    """The name of an implementation without that of its environment: "torch" of "torch@torch1.4"."""
+    return _split(name)[0]
+
+
+def _split(name: str) -> tuple[str, str]:
+    """A name and the environment behind its last "@", empty where there is none."""
+    base, at, environment = name.rpartition("@")
+    return (base, environment) if at and not {":", "/"} & set(environment) else (name, "")
 
 
 def known_names() -> list[str]:
@@ -50,12 +73,13 @@ def nearest(word: str, names: Iterable[str]) -> str:
 def resolve(names: Iterable[str]) -> tuple[Target, ...]:
     """The implementations that these names and import paths stand for, in order and without repetition.
 
-    Raises UsageError for what is neither, with the nearest names.
+    Each may end in ``@`` and the name of an environment. Raises UsageError for what is neither, with the nearest names.
     """
     targets: dict[str, Target] = {}
-    for name in names:
+    for spelled in names:
+        name, environment = _split(spelled)
         if ":" in name:
-            _add_class(name, targets)
+            _add_class(name, environment, targets)
             continue
         if name not in known_names():
             raise UsageError(
@@ -63,11 +87,12 @@ def resolve(names: Iterable[str]) -> tuple[Target, ...]:
                 "An adapter of your own is named package.module:Class or path/to/file.py:Class."
             )
         for entry in expand(name):
-            targets[entry.name] = Target(entry.name, entry.target, entry.module, entry.extra)
+            full = entry.name + (f"@{environment}" if environment else "")
+            targets[full] = Target(full, entry.target, entry.module, entry.extra, environment)
     return tuple(targets.values())
 
 
-def _add_class(target: str, targets: dict[str, Target]) -> None:
+def _add_class(target: str, environment: str, targets: dict[str, Target]) -> None:
     """Add an adapter class under its own name, or under its whole path where that name is taken."""
     from adapters.loader import AdapterError, is_file, split
 
@@ -77,6 +102,8 @@ def _add_class(target: str, targets: dict[str, Target]) -> None:
         raise UsageError(str(error)) from error
     if is_file(module) and not Path(module).is_file():
         raise UsageError(f"{target}: there is no file {module}")
-    if all(known.target != target for known in targets.values()):
-        taken = name in targets or name in known_names()
-        targets[target if taken else name] = Target(target if taken else name, target)
+    if all((known.target, known.environment) != (target, environment) for known in targets.values()):
+        suffix = f"@{environment}" if environment else ""
+        taken = name + suffix in targets or name in known_names()
+        full = (target if taken else name) + suffix
+        targets[full] = Target(full, target, environment=environment)

@@ -16,7 +16,7 @@ from conformance.known_failures import find
 from conformance.plan import Plan
 from conformance.pool import Pooled, fitted, fitted_specs
 from conformance.seek import seek
-from conformance.session import Session, SessionError, open_session
+from conformance.session import Session, SessionError, open_target
 from conformance.survey import asked, execute, measure, survey
 from conformance.tally import Example, Survey, Tally
 from conformance.targets import Target
@@ -85,11 +85,9 @@ class Sessions:
             return self._open[target.name], 0.0
         started = time.perf_counter()
         try:
-            if target.missing:
-                raise SessionError(f"{target.name}: {target.missing}")
             plan = self._plan
-            session = open_session(
-                target.target,
+            session = open_target(
+                target,
                 path=plan.path,
                 in_process=plan.in_process,
                 timeouts=plan.timeouts,
@@ -147,7 +145,7 @@ def run_unit(unit: Unit, plan: Plan, sessions: Sessions, progress: Progress) -> 
         unit,
         found,
         session.description,
-        dict(session.details),
+        {**session.details, **dict(unit.target.facts)},
         samples=found.samples,
         seconds_import=seconds_import,
         memory_mib=peak_memory_mib(),

@@ -1,0 +1,72 @@
+"""What all commands share: options, messages, and errors that become one line and an exit code."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")]
+PathOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--path",
+        metavar="FOLDER",
+        help="Folder to import adapters from (default: the current one; for a file its own). Can be repeated.",
+    ),
+]
+EnvironmentsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--environments",
+        metavar="FILE",
+        help="List of environments (default: environments.toml here, else the suite's own).",
+    ),
+]
+CacheFolder = Annotated[
+    Path | None,
+    typer.Option("--cache", metavar="FOLDER", help="Where environments are kept (default: the user's cache folder)."),
+]
+InProcess = Annotated[bool, typer.Option("--in-process", help="Run adapters in this process, for a debugger.")]
+
+
+def say(text: str) -> None:
+    """Print, though the reader of a pipe may have gone: that changes neither the results nor the exit code."""
+    try:
+        typer.echo(text)
+    except BrokenPipeError:
+        # What is still in the buffer would raise again when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class clear_errors:
+    """Turns the errors that users can cause into one message and an exit code, unless they asked for the traceback."""
+
+    def __init__(self, debug: bool) -> None:
+        self.debug = debug
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if error is None or self.debug:
+            return
+        if isinstance(error, KeyboardInterrupt):
+            fail("interrupted", 3)
+        from conformance.case import CaseError
+        from conformance.known_failures import KnownFailureError
+        from conformance.session import SessionError
+        from conformance.targets import UsageError
+        from reports.store import ResultsError
+
+        if isinstance(error, UsageError | CaseError | KnownFailureError | ResultsError):
+            fail(str(error), 2)
+        if isinstance(error, SessionError):
+            # The lines after the first are a traceback of the adapter's.
+            fail(str(error).split("\n", maxsplit=1)[0], 3)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    typer.echo(f"bn-conformance: {message}", err=True)
+    raise typer.Exit(code)
