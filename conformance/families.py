@@ -1,5 +1,6 @@
 """The families of requirements, and which programs of steps the cases of each consist of."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -52,3 +53,11 @@ FAMILIES = {
         Family(7, "State and modes", 6, 2, FREE, FREE, STALE + SET + TWO_LAYERS, layers=2, repeats=True),
     )
 }
+
+#: Families in the order in which their cases find most faults soonest, measured over the zoo.
+_TELLING = (2, 3, 1, 4, 7)
+
+
+def in_turn(families: Iterable[int]) -> list[int]:
+    """These families, the most telling first: for those who stop at the first failure."""
+    return sorted(families, key=lambda family: _TELLING.index(family) if family in _TELLING else len(_TELLING))

@@ -1,0 +1,252 @@
+"""Runs the requirements on many implementations at once: those of the zoo, faulty and correct, and mechanical mutants.
+
+Cases are drawn and expanded once, and the oracle's truths are shared: the loop goes over cases outside, over
+implementations inside.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from types import FrameType
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+
+from adapters.interface import Capabilities
+from conformance.families import FAMILIES, in_turn
+from conformance.pool import Pool, Pooled, fitted
+from conformance.requirements import CATALOGUE
+from conformance.session import InProcessSession, Session
+from conformance.survey import judge_pooled
+from conformance.tally import Survey, Tally
+from reports.mutant_records import Exhibit, Fate, Kill
+from reports.records import number
+
+#: Cases per family that every fault sees, so that the matrix shows more than its first killers.
+SEEN = 12
+#: Exhibits that share the oracle's work in one block.
+BLOCK = 12
+#: Seconds that a case may take on one exhibit: a mutant may loop for ever.
+LIMIT = 20.0
+
+
+class Subject(NamedTuple):
+    """An implementation to be put to the test; ``named`` are the requirements that must catch it, if it is faulty."""
+
+    name: str
+    target: str
+    description: str
+    theme: str
+    faulty: bool
+    family: str = ""
+    named: tuple[str, ...] = ()
+    reference: str = ""
+
+
+class Options(NamedTuple):
+    """How far the subjects are followed."""
+
+    #: Cases per family that each fault sees at least.
+    seen: int = SEEN
+    #: Run all cases, whatever has been caught.
+    whole: bool = False
+    path: tuple[str, ...] = ()
+    limit: float = LIMIT
+
+
+class TooLongError(Exception):
+    """A case took longer than it may."""
+
+
+@dataclass
+class _Trial:
+    """A subject under way."""
+
+    subject: Subject
+    session: Session
+    #: Family -> the requirements that are still to be failed.
+    surveys: dict[int, Survey]
+    #: The cases of each family that it is asked for, by identity.
+    asked: dict[int, frozenset[int]]
+    kills: list[Kill] = field(default_factory=list)
+    cases: int = 0
+    seconds: float = 0.0
+
+    def judge(self, family: int, pooled: Pooled, limit: float) -> None:
+        """Run a case; a requirement that fails is not asked again."""
+        if id(pooled) not in self.asked[family]:
+            return
+        started = time.perf_counter()
+        with time_limit(limit):
+            judge_pooled(pooled, self.surveys[family], self.session)
+        self.seconds += time.perf_counter() - started
+        self.cases += 1
+        for id_, tally in list(self.surveys[family].tallies.items()):
+            if tally.failing or tally.broken:
+                self.kills.append(_kill(tally, self.cases, self.seconds))
+                for survey in self.surveys.values():
+                    survey.tallies.pop(id_, None)
+
+    def over(self, seen: int, options: Options) -> bool:
+        """Whether further cases would say nothing new of it."""
+        if options.whole or not self.subject.faulty or seen < options.seen or not self.kills:
+            return False
+        return set(self.subject.named) <= {kill.requirement for kill in self.kills}
+
+    def record(self) -> Exhibit:
+        """What it came to."""
+        subject = self.subject
+        return Exhibit(
+            **(subject._asdict() | {"named": list(subject.named)}),
+            fate=fate(subject, [kill.requirement for kill in self.kills]),
+            kills=self.kills,
+            cases=self.cases,
+            checks=sum(survey.accounts.checks for survey in self.surveys.values()),
+            seconds=round(self.seconds, 3),
+        )
+
+
+def fate(subject: Subject, killers: list[str]) -> Fate:
+    """What a subject came to that these requirements failed on."""
+    if not subject.faulty:
+        return "false alarm" if killers else "passes"
+    if not killers:
+        return "survivor"
+    return "caught" if not subject.named or set(killers) & set(subject.named) else "caught elsewhere"
+
+
+def _kill(tally: Tally, cases: int, seconds: float) -> Kill:
+    example, failure = tally.smallest, tally.failure
+    ratio, message = float("inf"), "" if failure is None else f"{failure.kind}: {failure.message}"
+    if example is not None:
+        ratio, message = example.ratio, example.evidence.message
+    shown = message.splitlines()[0][:200] if message else ""
+    return Kill(
+        requirement=tally.requirement.id,
+        cases=cases,
+        seconds=round(seconds, 4),
+        ratio=number(ratio),
+        message=shown,
+    )
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise TooLongError in whatever runs inside for longer; in a thread other than the first one nothing is limited."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise TooLongError(f"took more than {seconds:g} s")
+
+    previous = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def judge_block(subjects: list[Subject], pools: dict[int, Pool], options: Options) -> list[Exhibit]:
+    """Put some subjects to the test, case by case."""
+    fits: dict[tuple[int, Capabilities], Pool] = {}
+    trials = [_trial(subject, pools, fits, options) for subject in subjects]
+    cases = {family: _distinct([p for (f, _), p in fits.items() if f == family]) for family in pools}
+    under_way = trials
+    with np.errstate(all="ignore"):
+        for seen in range(max(map(len, cases.values()), default=0)):
+            for family in in_turn(cases):
+                for pooled in cases[family][seen : seen + 1]:
+                    for trial in under_way:
+                        trial.judge(family, pooled, options.limit)
+                    # What a case keeps, its arrays above all, would add up.
+                    vars(pooled.case).clear()
+            under_way = [trial for trial in under_way if not trial.over(seen + 1, options)]
+            if not under_way:
+                break
+    return [trial.record() for trial in trials]
+
+
+def _distinct(pools: list[Pool]) -> list[Pooled]:
+    """All cases of these pools: those that they share, then the others."""
+    return list({id(pooled): pooled for pool in pools for pooled in pool.cases}.values())
+
+
+def _trial(
+    subject: Subject, pools: dict[int, Pool], fits: dict[tuple[int, Capabilities], Pool], options: Options
+) -> _Trial:
+    session = InProcessSession(subject.target, options.path)
+    capabilities = session.description.capabilities
+    for family, pool in pools.items():
+        if (family, capabilities) not in fits:
+            fits[family, capabilities] = fitted(pool, capabilities)
+    asked = {family: frozenset(map(id, fits[family, capabilities].cases)) for family in pools}
+    return _Trial(subject, session, {family: _survey(family) for family in pools}, asked)
+
+
+def _survey(family: int) -> Survey:
+    here = [r for r in CATALOGUE.values() if r.derive is None or r.family == family]
+    return Survey({r.id: Tally(r) for r in here})
+
+
+def judge_all(
+    subjects: list[Subject], pools: dict[int, Pool], options: Options, workers: int = 1
+) -> Iterator[list[Exhibit]]:
+    """Put all subjects to the test and yield what they came to, block by block, in no certain order."""
+    # What passes takes longest: it comes first.
+    ordered = sorted(subjects, key=lambda subject: subject.faulty)
+    blocks = [ordered[start : start + BLOCK] for start in range(0, len(ordered), BLOCK)]
+    if workers <= 1 or len(blocks) <= 1:
+        yield from (judge_block(block, pools, options) for block in blocks)
+        return
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(pools, options)) as executor:
+        try:
+            for future in as_completed([executor.submit(_serve, block) for block in blocks]):
+                yield future.result()
+        finally:
+            executor.shutdown(wait=False, cancel_futures=True)
+
+
+_given: list[tuple[dict[int, Pool], Options]] = []
+
+
+def _begin(pools: dict[int, Pool], options: Options) -> None:
+    _given.append((pools, options))
+
+
+def _serve(block: list[Subject]) -> list[Exhibit]:
+    pools, options = _given[-1]
+    return judge_block(block, pools, options)
+
+
+def zoo(*, faults: bool = True, variants: bool = True) -> list[Subject]:
+    """The shipped zoo."""
+    from conformance.zoo import FAULTS, VARIANTS
+
+    subjects = []
+    if faults:
+        subjects += [
+            Subject(f.name, f.target, f.description, theme(f.target), True, f.family, f.caught_by, f.reference)
+            for f in FAULTS
+        ]
+    if variants:
+        subjects += [Subject(v.name, v.target, v.description, theme(v.target), False) for v in VARIANTS]
+    return subjects
+
+
+def theme(target: str) -> str:
+    """The module of the zoo that an exhibit is in, as words."""
+    return target.split(":")[0].rpartition(".")[2].replace("_", " ")
+
+
+def family_title(family: str) -> str:
+    """The title of a fault's family."""
+    return FAMILIES[int(family)].title if family and int(family) in FAMILIES else ""
