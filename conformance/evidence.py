@@ -106,7 +106,7 @@ def compare(
         error = np.abs(got - expected)
         # An infinite bound makes a ratio of zero, unless the error is not finite either.
         ratio = error / bound
-        widest = np.max(bound, axis=1, keepdims=True)
+        widest = bound.max(axis=1, keepdims=True)
         unbounded = 0
         if not np.isfinite(widest).all():
             # NaN comes of infinite bounds times zero, in bounds that are made of others.
@@ -126,9 +126,14 @@ def compare(
         place: tuple[int, ...] = (channel,)
         if spec is not None and shape:
             place = element_index(spec, channel, position, shape)
-        here = [float(np.broadcast_to(a, ratio.shape)[channel, position]) for a in (got, expected, bound)]
+        here = [_at(a, channel, position) for a in (got, expected, bound)]
         worst = (Worst(quantity, step, place, here[0], here[1], here[2], top),)
     return Evidence(top, ratio.size - unbounded, unbounded, informative, worst, message if top > 1 else "")
+
+
+def _at(a: Array, channel: int, position: int) -> float:
+    """An element of a matrix that may have to be broadcast."""
+    return float(a[channel if a.shape[0] > 1 else 0, position if a.shape[1] > 1 else 0])
 
 
 def require(holds: bool, message: str, quantity: str = "", step: int = -1) -> Evidence:

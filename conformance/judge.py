@@ -45,6 +45,10 @@ class Run:
         self._truths: dict[tuple[int, Kind], TrainingTruth | InferenceTruth] = {}
         self._bounds: dict[tuple[int, Kind], TrainingBounds | InferenceBounds] = {}
         self._beliefs: dict[tuple[int, bool, Kind], Belief] = {}
+        self._expected: dict[tuple[int, bool, Kind], Belief] = {}
+        self._got: dict[tuple[int, str], Array | None] = {}
+        #: What ``Judge.against_truth`` found: several requirements ask for the same comparison.
+        self.found: dict[tuple[int, str, Kind], Evidence] = {}
 
     @cached_property
     def numerics(self) -> Numerics:
@@ -67,6 +71,15 @@ class Run:
     def rows(self, a: Array) -> Array:
         """An array of the input's shape as (C, m), in float64 at least."""
         return to_channels(np.asarray(a), self.spec).astype(np.float64)
+
+    def got(self, view: View, quantity: str) -> Array | None:
+        """A result of a step: see ``Judge.got``."""
+        key = (view.number, quantity)
+        if key not in self._got:
+            step = view.trace.step
+            value = None if step is None else getattr(step, quantity)
+            self._got[key] = column(value) if value is None or quantity not in ("y", "dx") else self.rows(value)
+        return self._got[key]
 
     def _previous(self, index: int) -> int:
         """The last step before this one on the same layer, or -1."""
@@ -95,6 +108,12 @@ class Run:
 
     def expected_after(self, index: int, kind: Kind, own: bool = True) -> Belief:
         """State of the step's layer after the step, as the definition has it."""
+        key = (index, own, kind)
+        if key not in self._expected:
+            self._expected[key] = self._expected_after(index, kind, own)
+        return self._expected[key]
+
+    def _expected_after(self, index: int, kind: Kind, own: bool) -> Belief:
         before = self.before(index, kind, own)
         call = self.program.calls[index]
         if call.op == "set_state" and call.state is not None:
@@ -228,11 +247,7 @@ class Judge:
 
     def got(self, view: View, quantity: str) -> Array | None:
         """A result of the step: y and dx as (C, m), dgamma and dbeta as (C, 1); None where there is none."""
-        step = view.trace.step
-        value = None if step is None else getattr(step, quantity)
-        if value is None:
-            return None
-        return self.run.rows(value) if quantity in ("y", "dx") else column(value)
+        return self.run.got(view, quantity)
 
     def bound(self, view: View, quantity: str) -> Array:
         """The bound of a result, in the shape of ``got``."""
@@ -241,13 +256,16 @@ class Judge:
 
     def variation(self, view: View) -> Array:
         """Root mean square of y - beta per channel (C, 1): the size of what normalization does."""
-        truth = self.truth(view)
-        with np.errstate(all="ignore"):
-            scale: Array = np.sqrt(np.mean(np.square(truth.y - truth.beta), axis=1, keepdims=True))
-        return scale
+        return self.truth(view).variation
 
     def against_truth(self, view: View, quantity: str) -> Evidence:
         """Compare one result of a step with the oracle."""
+        key = (view.number, quantity, self.kind)
+        if key not in self.run.found:
+            self.run.found[key] = self._against_truth(view, quantity)
+        return self.run.found[key]
+
+    def _against_truth(self, view: View, quantity: str) -> Evidence:
         got = self.got(view, quantity)
         if got is None:
             return NOTHING

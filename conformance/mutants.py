@@ -137,7 +137,7 @@ def _kill(tally: Tally, cases: int, seconds: float) -> Kill:
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TooLongError in whatever runs inside for longer; in a thread other than the first one nothing is limited."""
+    """Raise TooLongError in whatever runs inside for longer; outside the main thread nothing is limited."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -244,7 +244,7 @@ def zoo(*, faults: bool = True, variants: bool = True) -> list[Subject]:
 
 def theme(target: str) -> str:
     """The module of the zoo that an exhibit is in, as words."""
-    return target.split(":")[0].rpartition(".")[2].replace("_", " ")
+    return target.partition(":")[0].rpartition(".")[2].replace("_", " ")
 
 
 def family_title(family: str) -> str:

@@ -115,6 +115,13 @@ class _Truth:
         return self.gamma * self.normalized + self.beta
 
     @cached_property
+    @_quiet
+    def variation(self) -> Array:
+        """Root mean square of y - beta per channel, (C, 1): the size of what normalization does."""
+        scale: Array = np.sqrt(np.mean(np.square(self.y - self.beta), axis=1, keepdims=True))
+        return scale
+
+    @cached_property
     def dy(self) -> Array:
         """The upstream gradient, (C, m). Raises ValueError where none was given."""
         if self._dy is None:

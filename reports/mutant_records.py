@@ -35,13 +35,13 @@ class Exhibit(Record, frozen=True, kw_only=True, tag="exhibit"):
     theme: str
     faulty: bool
     fate: Fate
-    family: str = ""
     #: The requirements that must catch it.
-    named: list[str] = []
+    named: list[str]
+    #: In the order in which they came.
+    kills: list[Kill]
+    family: str = ""
     #: Where the fault is known from.
     reference: str = ""
-    #: In the order in which they came.
-    kills: list[Kill] = []
     cases: int = 0
     checks: int = 0
     seconds: float = 0.0
