@@ -33,7 +33,7 @@ def parameter_names(spec: Spec) -> List[str]:
 def complete(spec: Spec, state: State) -> State:
     """Return the state with the usual starting values where it has none."""
     values: Dict[str, Any] = {
-        name: np.full(spec.parameter_shape, value, spec.dtype)
+        name: np.full(spec.parameter_shape, value, spec.parameter_dtype)
         for name, value in DEFAULTS.items()
         if getattr(state, name) is None
     }

@@ -38,7 +38,8 @@ class Spec(NamedTuple):
     """What is fixed when a layer is built.
 
     ``shape`` has one entry per dimension of the input, ``None`` where the extent is free; channel extents are always
-    known. ``axis`` holds the channel axes as a user writes them, negative ones included. ``dtype`` is the input's.
+    known. ``axis`` holds the channel axes as a user writes them, negative ones included. ``dtype`` is that of x, dy, y
+    and dx; arrays of bfloat16 are uint16 on the adapter's side, the upper half of a float32's bits.
     """
 
     shape: Tuple[Optional[int], ...]
@@ -75,6 +76,11 @@ class Spec(NamedTuple):
                 raise ValueError("the extent of channel axis {} is unknown in {}".format(a, self.shape))
             extents.append(extent)
         return tuple(extents)
+
+    @property
+    def parameter_dtype(self) -> str:
+        """Element type of gamma, beta and the moving statistics as they cross: the input's, float32 at least."""
+        return "float64" if self.dtype == "float64" else "float32"
 
 
 class State(NamedTuple):

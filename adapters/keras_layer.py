@@ -27,6 +27,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+#: The dtype policy for an element type of x: variables are kept in float32 at least.
+POLICIES = {"float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
 # Untyped on purpose: the checks of this module must not depend on which Keras is installed, if any.
 keras: Any = importlib.import_module("keras")
 
@@ -38,6 +40,7 @@ class TensorFlowEngine:
 
     def __init__(self, spec: Spec, layer: Any) -> None:
         self.layer = layer
+        self.spec = spec
         self.tf: Any = importlib.import_module("tensorflow")
         # The tape watches TensorFlow's own variables inside those of Keras.
         self.trainable = [getattr(layer, name).value for name in ("gamma", "beta") if getattr(layer, name) is not None]
@@ -71,32 +74,36 @@ class TensorFlowEngine:
         found: List[Any] = tape.gradient(y, [x, *self.trainable], output_gradients=dy)
         return found
 
+    def constant(self, a: Array) -> Any:
+        """A tensor with a copy of the array; bfloat16 has an element type of its own there."""
+        return self.tf.constant(a.view(self.tf.bfloat16.as_numpy_dtype) if self.spec.dtype == "bfloat16" else a)
+
     def run(self, x: Array, dy: Optional[Array], training: bool) -> List[Array]:
         """Return the output and, where dy is given, the gradients, as copies."""
-        constant = self.tf.constant
+        constant = self.constant
         if dy is None:
             return [np.array(self._forward[training](constant(x)).numpy())]
         return [np.array(a.numpy()) for a in self._forward_backward[training](constant(x), constant(dy))]
 
     def tape(self, x: Array, training: bool) -> Tuple[Array, Callable[[Array], List[Array]]]:
         """Return the output of an eager call, and its backward pass, which can be called any number of times."""
-        x_ = self.tf.constant(x)
+        x_ = self.constant(x)
         tape, y = self.record(x_, training, persistent=True)
 
         def backward(dy: Array) -> List[Array]:
-            return [np.array(a.numpy()) for a in (y, *self.gradients(tape, x_, y, self.tf.constant(dy)))]
+            return [np.array(a.numpy()) for a in (y, *self.gradients(tape, x_, y, self.constant(dy)))]
 
         return np.array(y.numpy()), backward
 
     def second_order(self, x: Array, dy: Array, v: Array) -> List[Array]:
         """Return the gradients of sum(v * dx) with respect to x, dy and gamma; like any training call, it updates."""
-        x_, dy_ = self.tf.constant(x), self.tf.constant(dy)
+        x_, dy_ = self.constant(x), self.constant(dy)
         gamma = [] if self.layer.gamma is None else [self.layer.gamma.value]
         with self.tf.GradientTape() as outer:
             outer.watch([x_, dy_])
             tape, y = self.record(x_, training=True)
             dx = tape.gradient(y, x_, output_gradients=dy_)
-        found = outer.gradient(dx, [x_, dy_, *gamma], output_gradients=self.tf.constant(v))
+        found = outer.gradient(dx, [x_, dy_, *gamma], output_gradients=self.constant(v))
         return [np.array(a.numpy()) for a in found]
 
 
@@ -176,10 +183,14 @@ class KerasBatchNorm(BatchNormAdapter):
         return Description(
             "keras",
             str(keras.__version__),
-            capabilities=Capabilities(dtypes=("float32", "float64"), tape=True, second_order=True, save=True),
+            capabilities=Capabilities(
+                dtypes=("float32", "float64", "float16", "bfloat16"), tape=True, second_order=True, save=True
+            ),
             notes=(
                 "backend: {} {}".format(self.engine.backend, backend.__version__),
                 "compiled by tf.function, one trace for all extents; tapes and second order run eagerly",
+                "float16 and bfloat16 by the policies mixed_float16 and mixed_bfloat16",
+                "tensors are made by tf.constant, which copies an input of any layout",
                 "second_order: the moving statistics are put back after the call",
             ),
         )
@@ -196,7 +207,7 @@ class KerasBatchNorm(BatchNormAdapter):
             epsilon=spec.epsilon,
             center=spec.center,
             scale=spec.scale,
-            dtype=spec.dtype,
+            dtype=POLICIES.get(spec.dtype, spec.dtype),
         )
         layer.build(spec.shape)
         return layer

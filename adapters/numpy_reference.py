@@ -8,6 +8,7 @@ from typing import Optional, Tuple
 
 import numpy as np
 
+from adapters import bfloat16
 from adapters.interface import (
     Array,
     BatchNormAdapter,
@@ -33,11 +34,19 @@ class NumpyLayer(Layer):
         self.spec = spec
         self.conventions = conventions
         self.axes = spec.reduction_axes
-        self.compute = np.dtype(conventions.compute_dtype or "float32")
+        self.compute = np.dtype(conventions.compute_dtype or spec.parameter_dtype)
         self.gamma = _copy(state.gamma)
         self.beta = _copy(state.beta)
         self.moving_mean = _copy(state.moving_mean)
         self.moving_variance = _copy(state.moving_variance)
+
+    def widened(self, a: Array) -> Array:
+        """Return an input in the arithmetic's type."""
+        return (bfloat16.widen(a) if self.spec.dtype == "bfloat16" else a).astype(self.compute)
+
+    def narrowed(self, a: Array) -> Array:
+        """Return an output in the input's type, rounded once."""
+        return bfloat16.narrow(a) if self.spec.dtype == "bfloat16" else a.astype(self.spec.dtype)
 
     def broadcast(self, parameter: Array) -> Array:
         """Return a parameter in the arithmetic's type, shaped to broadcast against the input."""
@@ -110,23 +119,23 @@ class NumpyLayer(Layer):
     def result(self, x: Array, y: Array, gradients: Optional[Tuple[Array, Array, Array]]) -> Step:
         """Round to the input's type and drop what the layer does not have."""
         if gradients is None:
-            return Step(y.astype(x.dtype))
+            return Step(self.narrowed(y))
         dx, dgamma, dbeta = gradients
         shape = self.spec.parameter_shape
         return Step(
-            y.astype(x.dtype),
-            dx.astype(x.dtype),
+            self.narrowed(y),
+            self.narrowed(dx),
             dgamma.reshape(shape) if self.spec.scale else None,
             dbeta.reshape(shape) if self.spec.center else None,
         )
 
     def train(self, x: Array, dy: Optional[Array] = None, update: bool = True) -> Step:
         """Normalize with the batch's statistics, then update the moving ones."""
-        xc = x.astype(self.compute)
+        xc = self.widened(x)
         mean, variance = self.batch_statistics(xc)
         r = self.rsqrt(variance)
         y = self.affine(xc, mean, r)
-        gradients = None if dy is None else self.training_gradients(xc, dy.astype(self.compute), mean, r)
+        gradients = None if dy is None else self.training_gradients(xc, self.widened(dy), mean, r)
         if update:
             self.update(mean, variance, self.count(x))
         return self.result(x, y, gradients)
@@ -135,10 +144,10 @@ class NumpyLayer(Layer):
         """Normalize with the moving statistics."""
         if self.moving_mean is None or self.moving_variance is None:
             raise Unsupported("inference without moving statistics")
-        xc = x.astype(self.compute)
+        xc = self.widened(x)
         mean, r = self.broadcast(self.moving_mean), self.rsqrt(self.broadcast(self.moving_variance))
         y = self.affine(xc, mean, r)
-        gradients = None if dy is None else self.inference_gradients(xc, dy.astype(self.compute), mean, r)
+        gradients = None if dy is None else self.inference_gradients(xc, self.widened(dy), mean, r)
         return self.result(x, y, gradients)
 
     def state(self) -> State:
@@ -161,7 +170,9 @@ class NumpyReference(BatchNormAdapter):
 
     def describe(self) -> Description:
         """NumPy, any axes."""
-        return Description("numpy", np.__version__, capabilities=Capabilities(ranks=(1, 2, 3, 4, 5, 6), axes="several"))
+        dtypes = ("float32", "float64", "float16", "bfloat16")
+        capabilities = Capabilities(ranks=(1, 2, 3, 4, 5, 6), axes="several", dtypes=dtypes)
+        return Description("numpy", np.__version__, capabilities=capabilities)
 
     def conventions(self, spec: Spec) -> Conventions:
         """The reference convention unless a subclass declares another."""

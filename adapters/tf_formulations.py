@@ -66,12 +66,12 @@ class BatchNormGraph:
 
     def variable(self, name: str) -> Any:
         """A variable of the parameters' shape."""
-        initial = np.full(self.spec.parameter_shape, DEFAULTS[name], dtype=self.spec.dtype)
+        initial = np.full(self.spec.parameter_shape, DEFAULTS[name], dtype=self.spec.parameter_dtype)
         return v1.Variable(initial, trainable=name in ("gamma", "beta"), name=name)
 
     def assignment(self, name: str) -> Tuple[Any, Any]:
         """A placeholder and the op that assigns it to the variable."""
-        value = v1.placeholder(self.spec.dtype, self.spec.parameter_shape, name="new_" + name)
+        value = v1.placeholder(self.spec.parameter_dtype, self.spec.parameter_shape, name="new_" + name)
         return value, v1.assign(self.variables[name], value).op
 
     def read(self) -> Dict[str, Array]:
@@ -84,12 +84,16 @@ class BatchNormGraph:
         feed = {self.assignments[name][0]: np.array(value) for name, value in values.items()}
         self.session.run([self.assignments[name][1] for name in values], feed)
 
+    def fed(self, a: Array) -> Array:
+        """The array as TensorFlow takes it: bfloat16 has an element type of its own there."""
+        return a.view(tf.bfloat16.as_numpy_dtype) if self.spec.dtype == "bfloat16" else a
+
     def run(self, x: Array, dy: Optional[Array], training: bool, update: bool) -> List[Array]:
         """Return output and gradients of one run; a separate update, where wanted, happens in the same run."""
-        fetches, feed = [self.y], {self.x: x, self.is_training: training}
+        fetches, feed = [self.y], {self.x: self.fed(x), self.is_training: training}
         if dy is not None:
             fetches += self.gradients
-            feed[self.dy] = dy
+            feed[self.dy] = self.fed(dy)
         count = len(fetches)
         if update and self.updates is not None:
             fetches.append(self.updates)
@@ -97,7 +101,7 @@ class BatchNormGraph:
 
     def update(self, x: Array) -> None:
         """Run the separate update alone."""
-        self.session.run(self.updates, {self.x: x, self.is_training: True})
+        self.session.run(self.updates, {self.x: self.fed(x), self.is_training: True})
 
     def second_order(self, x: Array, dy: Array, v: Array) -> List[Array]:
         """The gradients of sum(v * dx); their ops are added on the first call."""
@@ -108,7 +112,8 @@ class BatchNormGraph:
                 gamma = [self.variables["gamma"]] if self.spec.scale else []
                 self._second_order = [v_, v1.gradients(dx, [self.x, self.dy, *gamma], v_)]
         v_, found = self._second_order
-        return [np.array(a) for a in self.session.run(found, {self.x: x, self.dy: dy, v_: v})]
+        feed = {self.x: self.fed(x), self.dy: self.fed(dy), v_: self.fed(v)}
+        return [np.array(a) for a in self.session.run(found, feed)]
 
     def save(self, path: str) -> None:
         """Write a checkpoint of all variables; its files' names begin with the path."""
@@ -139,6 +144,25 @@ def epsilon_floor() -> float:
     with v1.Graph().as_default():
         y = v1.nn.fused_batch_norm(np.zeros([1, 1, 1, 1], "f"), [1.0], [0.0], epsilon=0.0)[0]
         return float(y.op.get_attr("epsilon"))
+
+
+def fused_dtypes() -> Tuple[str, ...]:
+    """The element types of x that this version's fused op has a kernel for, with statistics in float32."""
+    return tuple(dtype for dtype in ("float32", "float16", "bfloat16") if _fuses(dtype))
+
+
+@functools.lru_cache(maxsize=None)
+def _fuses(dtype: str) -> bool:
+    ones = np.ones(1, np.float32)
+    try:
+        with _on_cpu(v1.Graph()):
+            x = v1.cast(np.ones([1, 1, 1, 1], np.float32), dtype)
+            y = v1.nn.fused_batch_norm(x, ones, ones, ones, ones, is_training=False)[0]
+            with v1.Session(config=session_config()) as session:
+                session.run(v1.cast(y, "float32"))
+    except Exception:  # each version says in its own way what it has not
+        return False
+    return True
 
 
 class NNGraph(BatchNormGraph):
@@ -190,7 +214,7 @@ class FusedGraph(BatchNormGraph):
 
     def fused(self, is_training: bool) -> Tuple[Any, Any, Any]:
         """The op's output, mean and variance; in training that variance is the unbiased one."""
-        ones, zeros = [np.full(self.spec.parameter_shape, value, self.spec.dtype) for value in (1, 0)]
+        ones, zeros = [np.full(self.spec.parameter_shape, value, self.spec.parameter_dtype) for value in (1, 0)]
         statistics = {}
         if not is_training:
             statistics = {name: v1.identity(self.variables["moving_" + name]) for name in ("mean", "variance")}

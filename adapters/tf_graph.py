@@ -20,7 +20,7 @@ from adapters.interface import (
     Step,
     Unsupported,
 )
-from adapters.tf_formulations import BatchNormGraph, FusedGraph, NNGraph, epsilon_floor, tf
+from adapters.tf_formulations import BatchNormGraph, FusedGraph, NNGraph, epsilon_floor, fused_dtypes, tf
 
 
 class GraphLayer(Layer):
@@ -122,6 +122,8 @@ class NNBatchNorm(GraphBatchNorm):
     notes = (
         "is_training is a placeholder; tf.cond chooses between the batch's moments and the moving statistics",
         "moving statistics: assign(v, v * decay + batch * (1 - decay)), a control dependency of the training output",
+        "no float16 or bfloat16: moments returns their statistics rounded to the input's type",
+        "arrays are fed as they are: TensorFlow copies them, whatever their layout",
     )
 
 
@@ -130,13 +132,15 @@ class FusedBatchNorm(GraphBatchNorm):
 
     formulation = FusedGraph
     capabilities = Capabilities(
-        axes="single", dtypes=("float32",), separate_update=True, second_order=True, save=True, transposes=True
+        axes="single", dtypes=fused_dtypes(), separate_update=True, second_order=True, save=True, transposes=True
     )
     notes = (
         "is_training is a placeholder; tf.cond chooses between the op for training and the op for inference",
         "moving statistics: assign_sub(v, (v - batch) * (1 - decay)), run together with the training step or later",
         "the channel axis is moved to the end and back",
         "ranks 2, 3 and 5 are reshaped to rank 4: (N, 1, 1, C), (N, L, 1, C), (N, D, H * W, C)",
+        "float16 and bfloat16 inputs meet parameters and statistics in float32; the op has no float64",
+        "arrays are fed as they are: TensorFlow copies them, whatever their layout",
     )
 
     def conventions(self, spec: Spec) -> Conventions:

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import warnings
 from typing import Any, List, Optional, Tuple
 
 import numpy as np
@@ -25,6 +26,8 @@ from adapters.interface import (
 torch: Any = importlib.import_module("torch")
 if "OMP_NUM_THREADS" not in os.environ:  # which torch reads by itself
     torch.set_num_threads(1)
+# Nothing here writes to a tensor that is made of an input.
+warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
 
 #: torch's name for each of our parameters.
 NAMES = (("gamma", "weight"), ("beta", "bias"), ("moving_mean", "running_mean"), ("moving_variance", "running_var"))
@@ -59,12 +62,26 @@ class TorchLayer(Layer):
         self.axis = spec.channel_axes[0]
 
     def to_torch(self, a: Array) -> Any:
-        """Return a tensor of its own memory (``from_numpy`` would share the array's) with the channels second."""
-        return torch.from_numpy(np.array(np.moveaxis(a, self.axis, 1), order="C"))
+        """Return a tensor with the channels second: of the array's own memory and layout, unless that is C order.
+
+        In C order the axis is moved by a copy; ``permute`` on the user's side is another layout, and comes as one.
+        """
+        moved = np.moveaxis(a, self.axis, 1)
+        if a.flags.c_contiguous:
+            moved = np.ascontiguousarray(moved)
+        try:
+            if self.spec.dtype == "bfloat16":
+                return torch.from_numpy(moved.view(np.int16)).view(torch.bfloat16)
+            return torch.from_numpy(moved)
+        except ValueError as refusal:  # torch has no negative strides
+            raise Unsupported("torch: {}".format(refusal)) from refusal
 
     def from_torch(self, tensor: Any) -> Array:
         """Return a copy as an array with the channels where the spec has them."""
-        return np.array(np.moveaxis(tensor.detach().numpy(), 1, self.axis), order="C")
+        tensor = tensor.detach()
+        if self.spec.dtype == "bfloat16":
+            return np.array(np.moveaxis(tensor.view(torch.int16).numpy(), 1, self.axis), order="C").view(np.uint16)
+        return np.array(np.moveaxis(tensor.numpy(), 1, self.axis), order="C")
 
     def forward(self, x: Any, training: bool) -> Any:
         """Call the module; torch's own refusals (one value per channel, epsilon of zero) become Unsupported."""
@@ -125,7 +142,8 @@ class TorchLayer(Layer):
 
     def tape(self, x: Array, training: bool) -> Tape:
         """Run forward and keep the autograd graph."""
-        tensor = self.to_torch(x).requires_grad_(True)
+        # The graph keeps x for later: it must be a copy, of the same layout as far as that has no gaps.
+        tensor = self.to_torch(np.array(x, order="K")).requires_grad_(True)
         return TorchTape(self, tensor, self.forward(tensor, training))
 
     def second_order(self, x: Array, dy: Array, v: Array) -> Tuple[Array, Array, Optional[Array]]:
@@ -158,7 +176,7 @@ class TorchBatchNorm(BatchNormAdapter):
             str(torch.__version__),
             capabilities=Capabilities(
                 axes="single",
-                dtypes=("float32", "float64"),
+                dtypes=("float32", "float64", "float16", "bfloat16"),
                 tape=True,
                 second_order=True,
                 save=True,
@@ -167,6 +185,8 @@ class TorchBatchNorm(BatchNormAdapter):
             notes=(
                 "BatchNorm1d for ranks 2 and 3, BatchNorm2d for rank 4, BatchNorm3d for rank 5",
                 "torch knows axis 1 as the channels only: the adapter moves the spec's axis there and back",
+                "inputs in other layouts than C order become tensors in their own memory; none has negative strides",
+                "float16 and bfloat16 inputs meet parameters and buffers in float32, as under autocast",
                 "momentum = 1 - decay; center=False and scale=False set the module's bias and weight to None",
                 "threads: {}".format(torch.get_num_threads()),
             ),
@@ -193,7 +213,7 @@ class TorchBatchNorm(BatchNormAdapter):
         for name, wanted in (("weight", spec.scale), ("bias", spec.center)):
             if not wanted:
                 setattr(module, name, None)
-        return module.to(getattr(torch, spec.dtype))
+        return module.to(getattr(torch, spec.parameter_dtype))
 
     def build(self, spec: Spec, state: State) -> Layer:
         """Return a layer around a new module."""

@@ -142,7 +142,27 @@ _PATTERNS: dict[str, Draw] = {
 _ULP = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
 
 
+#: float16 has no room for the scales of the others: spreads within these leave data whole digits, and values below
+#: the last can be squared, summed and scaled in float32 as all others can. A gradient's scale has limits of its own.
+_HALF_SPREADS, _HALF_SCALES, _HALF_LARGEST = (2.0**-9, 2.0**8), (2.0**-8, 2.0**6), 2.0**13
+
+
+def in_range(recipe: Channel, dtype: str) -> Channel:
+    """The recipe as far as the element type has room for it: float16 limits spread and offset."""
+    if dtype != "float16":
+        return recipe
+    low, high = _HALF_SPREADS
+    spread = min(max(recipe.spread, low), high)
+    most = _HALF_LARGEST / 2 / spread
+    return Channel(recipe.pattern, min(max(recipe.offset, -most), most), spread)
+
+
 def _channel_values(recipe: Channel, rng: np.random.Generator, c: int, m: int, dtype: str) -> Matrix:
+    values = _wide_values(in_range(recipe, dtype), rng, c, m, dtype)
+    return np.clip(values, -_HALF_LARGEST, _HALF_LARGEST) if dtype == "float16" else values
+
+
+def _wide_values(recipe: Channel, rng: np.random.Generator, c: int, m: int, dtype: str) -> Matrix:
     values = _PATTERNS[recipe.pattern](rng, c, m)
     if recipe.pattern == "exact":
         # The nearest power of two: any other spread would round what is to be exact.
@@ -217,4 +237,6 @@ def expand_gradient(recipe: Gradient | Given, x: Array) -> Array:
     if recipe.pattern == "input":
         return x.copy()
     rng = np.random.default_rng([recipe.seed, 1])
-    return (_GRADIENTS[recipe.pattern](rng, x.shape) * recipe.scale).astype(x.dtype)
+    low, high = _HALF_SCALES
+    scale = min(max(recipe.scale, low), high) if x.dtype == np.float16 else recipe.scale
+    return (_GRADIENTS[recipe.pattern](rng, x.shape) * scale).astype(x.dtype)

@@ -53,14 +53,19 @@ def _sample(
     with np.errstate(all="ignore"):
         if np.any(np.abs(got - expected) > bound):
             bound = Judge(run, "panel").bound(view, quantity)
-    return _pack(identity, view, name, got, expected, bound)
+    return _pack(run, identity, view, name, got, expected, bound)
 
 
-def _pack(identity: tuple[int, int], view: View, name: str, got: Array, expected: Array, bound: Array) -> Sample:
+def _pack(
+    run: Run, identity: tuple[int, int], view: View, name: str, got: Array, expected: Array, bound: Array
+) -> Sample:
     digest = hashlib.blake2b(np.ascontiguousarray(expected, np.float64).tobytes(), digest_size=8).digest()
-    key = (*identity, view.number, name)
+    # Who lacks an element type was given the same case in another.
+    key = (*identity, view.number, f"{run.spec.dtype} {name}")
+    # Samples are many: only the bounds of float64 would underflow in float32.
+    kept = np.float64 if run.spec.dtype == "float64" else np.float32
     with np.errstate(over="ignore"):
-        return Sample(key, name, digest, got, bound.astype(np.float32))
+        return Sample(key, name, digest, got.astype(np.float64, copy=False), bound.astype(kept))
 
 
 def _statistics(run: Run, identity: tuple[int, int], view: View) -> list[Sample]:
@@ -72,7 +77,7 @@ def _statistics(run: Run, identity: tuple[int, int], view: View) -> list[Sample]
         with np.errstate(all="ignore"):
             if np.any(np.abs(got - value) > bound):
                 bound = getattr(run.expected_after(view.number, "panel"), name + "_error")
-        samples.append(_pack(identity, view, "moving_" + name, got, value, bound))
+        samples.append(_pack(run, identity, view, "moving_" + name, got, value, bound))
     return samples
 
 

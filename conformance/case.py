@@ -24,6 +24,7 @@ from conformance._data import (
     expand_gradient,
     expand_input,
     given,
+    in_range,
 )
 
 __all__ = [
@@ -190,11 +191,12 @@ def _parameter(kind: str, rng: np.random.Generator, c: int, plain: float) -> Arr
 SMALLEST_VARIANCE = 2.0**-100
 
 
-def _near(first: Drawn | Given | None, c: int) -> tuple[Array, Array]:
+def _near(first: Drawn | Given | None, c: int, dtype: str) -> tuple[Array, Array]:
     """About the mean and variance of the first input's channels, from its recipe."""
     if not isinstance(first, Drawn):
         return np.zeros(c), np.ones(c)
-    dealt = [first.channels[k % len(first.channels)] for k in range(c)]
+    kinds = [in_range(channel, dtype) for channel in first.channels]
+    dealt = [kinds[k % len(kinds)] for k in range(c)]
     return np.array([d.offset * d.spread for d in dealt]), np.array(
         [max(d.spread**2, SMALLEST_VARIANCE) for d in dealt]
     )
@@ -210,7 +212,7 @@ def _drawn_parameters(start: Start, spec: Spec, first: Drawn | Given | None) -> 
     gamma: Parameter = _parameter(start.gamma, rng, c, 1.0) if isinstance(start.gamma, str) else start.gamma
     beta: Parameter = _parameter(start.beta, rng, c, 0.0) if isinstance(start.beta, str) else start.beta
     jitter = rng.standard_normal((2, c))
-    near_mean, near_variance = _near(first, c)
+    near_mean, near_variance = _near(first, c, spec.dtype)
     means = {"plain": np.zeros(c), "random": jitter[0], "near": near_mean * (1 + 0.1 * jitter[0])}
     variances = {"plain": np.ones(c), "random": np.exp(jitter[1]), "near": near_variance * np.exp(0.3 * jitter[1])}
     mean, variance = start.moving_mean, start.moving_variance
@@ -246,7 +248,7 @@ def _expand_state(start: Start, spec: Spec, first: Drawn | Given | None) -> Stat
 
 def parameter_dtype(spec: Spec) -> np.dtype[np.generic]:
     """Element type of gamma, beta and the moving statistics: the input's, float32 at least."""
-    return element_type("float64" if spec.dtype == "float64" else "float32")
+    return element_type(spec.parameter_dtype)
 
 
 class _File(msgspec.Struct):

@@ -16,7 +16,7 @@ from conformance.belief import Belief, column, known, overwritten
 from conformance.bounds import InferenceBounds, Kind, Numerics, TrainingBounds, moving_bound
 from conformance.case import Case
 from conformance.evidence import NOTHING, Evidence, compare
-from conformance.formats import FORMATS, compute_format, declared_format, host_dtype
+from conformance.formats import FORMATS, Format, compute_format, declared_format, host_dtype
 from conformance.oracle import InferenceTruth, TrainingTruth, moving, to_channels, unbiased
 from conformance.shelf import Shelf
 
@@ -59,6 +59,12 @@ class Run:
         return Numerics(compute, FORMATS[dtype], statistics, conventions.variance_grade, conventions.affine_grade)
 
     @cached_property
+    def decay_format(self) -> Format | None:
+        """Format in which the decay is kept, where one is declared."""
+        declared = self.conventions.decay_dtype
+        return declared_format(declared) if declared else None
+
+    @cached_property
     def host(self) -> np.dtype[np.floating[Any]]:
         """Element type of the oracle."""
         return host_dtype(self.numerics.compute.name)
@@ -69,8 +75,8 @@ class Run:
         return max(self.spec.epsilon, self.conventions.epsilon_floor)
 
     def rows(self, a: Array) -> Array:
-        """An array of the input's shape as (C, m), in float64 at least."""
-        return to_channels(np.asarray(a), self.spec).astype(np.float64)
+        """An array of the input's shape as (C, m), in the oracle's element type."""
+        return to_channels(np.asarray(a), self.spec).astype(self.host)
 
     def got(self, view: View, quantity: str) -> Array | None:
         """A result of a step: see ``Judge.got``."""
@@ -128,7 +134,7 @@ class Run:
         truth = bounds.truth
         variance, variance_bound = self.estimate(truth, bounds)
         zero = np.zeros_like(before.mean)
-        decay, numerics = self.spec.decay, self.numerics
+        decay, numerics, kept = self.spec.decay, self.numerics, self.decay_format
         mean_error = zero if before.mean_error is None else before.mean_error
         variance_error = zero if before.variance_error is None else before.variance_error
         return Belief(
@@ -136,8 +142,8 @@ class Run:
             before.beta,
             moving(before.mean, truth.mean, decay),
             moving(before.variance, variance, decay),
-            moving_bound(before.mean, mean_error, truth.mean, bounds.mean, decay, numerics),
-            moving_bound(before.variance, variance_error, variance, variance_bound, decay, numerics),
+            moving_bound(before.mean, mean_error, truth.mean, bounds.mean, decay, numerics, kept),
+            moving_bound(before.variance, variance_error, variance, variance_bound, decay, numerics, kept),
         )
 
     def estimate(self, truth: TrainingTruth, bounds: TrainingBounds) -> tuple[Array, Array]:

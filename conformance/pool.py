@@ -18,7 +18,7 @@ from adapters.interface import Capabilities, Spec
 from conformance.capability import refusal
 from conformance.case import Case
 from conformance.families import FAMILIES, Family
-from conformance.specs import Stratum, spec_pool, strata, stratum_choices
+from conformance.specs import Stratum, recast, spec_pool, strata, stratum_choices
 from conformance.strategies import cases_of
 
 
@@ -66,19 +66,39 @@ def draw(family: int, run_seed: int, count: int, specs: tuple[Spec, ...] | None 
 def fitted(pool: Pool, capabilities: Capabilities) -> Pool:
     """The pool for an implementation: where it refuses more than a quarter, as many again on specs that it allows.
 
-    The pool's own cases stay, for comparison with other implementations.
+    The pool's own cases stay, for comparison with other implementations; those in an element type that this one lacks
+    come in one that it has.
     """
+    pool = _recast(pool, capabilities)
     allowed = _further_specs(pool, capabilities)
     if not allowed:
         return pool
-    specs = fitted_specs(pool, capabilities)
+    specs = _with_further(pool, allowed)
     cases = _draw_on(allowed, pool.family, pool.seed + 1, _refused(pool, capabilities), specs)
     return pool._replace(specs=specs, cases=pool.cases + cases)
 
 
 def fitted_specs(pool: Pool, capabilities: Capabilities) -> tuple[Spec, ...]:
     """The specs of the fitted pool, without drawing it."""
-    return pool.specs + tuple(spec for spec in _further_specs(pool, capabilities) if spec not in pool.specs)
+    pool = _recast(pool, capabilities)
+    return _with_further(pool, _further_specs(pool, capabilities))
+
+
+def _recast(pool: Pool, capabilities: Capabilities) -> Pool:
+    """The same cases from the same choices: an element type takes part in none of them."""
+    specs = tuple(recast(spec, capabilities) for spec in pool.specs)
+    if specs == pool.specs:
+        return pool
+    cases = []
+    for pooled in pool.cases:
+        spec = recast(pooled.case.spec, capabilities)
+        same = spec == pooled.case.spec
+        cases.append(pooled if same else pooled._replace(case=msgspec.structs.replace(pooled.case, spec=spec)))
+    return pool._replace(specs=specs, cases=tuple(cases))
+
+
+def _with_further(pool: Pool, further: tuple[Spec, ...]) -> tuple[Spec, ...]:
+    return pool.specs + tuple(spec for spec in further if spec not in pool.specs)
 
 
 def _refused(pool: Pool, capabilities: Capabilities) -> int:

@@ -22,6 +22,8 @@ Place = tuple[int, tuple[int, ...]]
 SEVERAL: tuple[Place, ...] = ((3, (1, 2)), (4, (-1, 1)), (5, (3, -4, 2)))
 #: Specs in a pool.
 SIZE = 24
+#: Element types beside float32, which one spec in five comes in.
+OTHER_DTYPES = ("float64", "float16", "bfloat16")
 
 #: How the extents of the reduced axes come about: drawn freely, equal to the number of channels, all one (m = 1), or
 #: one of them large.
@@ -71,10 +73,25 @@ def spec_pool(family: int, seed: int, capabilities: Capabilities | None = None, 
     rank, axis = chosen[0]
     shapes[chosen[0]] = _shape(rank, axis, min(next(columns[0]), 3))
     specs = []
-    for place in itertools.islice(itertools.cycle(chosen), size):
+    for number, place in enumerate(itertools.islice(itertools.cycle(chosen), size)):
         epsilon, decay = next(columns[1]), next(columns[2])
-        specs.append(Spec(shapes[place], place[1], epsilon, decay, next(center) or not flags, next(scale) or not flags))
-    return tuple(sorted(specs, key=_simplicity))
+        spec = Spec(shapes[place], place[1], epsilon, decay, next(center) or not flags, next(scale) or not flags)
+        specs.append(spec._replace(dtype=_dtype(number, family)))
+    return tuple(recast(spec, capabilities) for spec in sorted(specs, key=_simplicity))
+
+
+def _dtype(number: int, family: int) -> str:
+    """The element type of a spec, by its number in the pool before that is sorted."""
+    turn, last = divmod(number, 5)
+    return OTHER_DTYPES[(turn + family) % len(OTHER_DTYPES)] if last == 4 else "float32"
+
+
+def recast(spec: Spec, capabilities: Capabilities | None) -> Spec:
+    """The spec in an element type that the capabilities allow: its own, else float32, else the first of theirs."""
+    allowed = (spec.dtype,) if capabilities is None else capabilities.dtypes
+    if spec.dtype in allowed or not allowed:
+        return spec
+    return spec._replace(dtype="float32" if "float32" in allowed else allowed[0])
 
 
 def _shape(rank: int, axis: tuple[int, ...], channels: int) -> tuple[int | None, ...]:
@@ -87,7 +104,7 @@ def _shape(rank: int, axis: tuple[int, ...], channels: int) -> tuple[int | None,
 
 def _allowed(place: Place, capabilities: Capabilities) -> bool:
     rank, axis = place
-    return not refusal(Spec(_shape(rank, axis, 1), axis, 1.0, 0.5), capabilities)
+    return not refusal(recast(Spec(_shape(rank, axis, 1), axis, 1.0, 0.5), capabilities), capabilities)
 
 
 def _endless(rng: random.Random, values: tuple[Any, ...]) -> Iterator[Any]:
@@ -105,6 +122,7 @@ def _simplicity(spec: Spec) -> tuple[object, ...]:
         spec.rank,
         len(spec.axis),
         channels,
+        spec.dtype != "float32",
         not (spec.center and spec.scale),
         EPSILONS.index(spec.epsilon),
         spec.axis[0] < 0,

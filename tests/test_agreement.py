@@ -36,7 +36,7 @@ class TestSamples:
     def test_every_result_is_sampled_once(self) -> None:
         """A training step gives six results, an inference step four, each under a key of its own."""
         samples = sample(run(case(train(), infer())), (3, 7))
-        assert [s.key for s in samples] == [(3, 7, s.key[2], s.quantity) for s in samples]
+        assert [s.key for s in samples] == [(3, 7, s.key[2], f"float32 {s.quantity}") for s in samples]
         by_step = [[s.quantity for s in samples if s.key[2] == step] for step in (0, 1)]
         assert by_step[0] == ["training y", "dx", "dgamma", "dbeta", "moving_mean", "moving_variance"]
         assert by_step[1] == ["inference y", "dx", "dgamma", "dbeta"]

@@ -61,7 +61,7 @@ def scale_behaviour(case: Case, trace: Trace, judge: Judge) -> Evidence:
             if got is None or others is None:
                 continue
             with np.errstate(all="ignore"):
-                factor = derive.scale_factors(len(got)) * scaled.r / truth.r
+                factor = derive.scale_factors(case.spec, len(got)) * scaled.r / truth.r
                 bound = other.bound(theirs, "y") + np.abs(factor) * judge.bound(mine, "y")
                 expected = truth.beta + factor * (got - truth.beta)
             parts.append(other.compare("y", others, expected, bound, theirs, scale=other.variation(theirs)))
