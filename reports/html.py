@@ -59,7 +59,7 @@ def render(results: Results) -> str:
         "data": _data(grid, results.header, where),
         "source": results.source,
     }
-    html = _environment().get_template("page.html.j2").render(page)
+    html = environment().get_template("page.html.j2").render(page)
     return html.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -114,8 +114,9 @@ def _json(data: object) -> str:
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """The templates, with the styles and scripts that they embed."""
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -123,15 +124,16 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["breakable"] = _breakable
+    made.filters["breakable"] = _breakable
     script = "\n".join((_TEMPLATES / name).read_text("utf-8") for name in _SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment.globals.update(
+    made.globals.update(
         css=Markup("\n".join((_TEMPLATES / name).read_text("utf-8") for name in _STYLES)),
+        mutants_css=Markup((_TEMPLATES / "mutants.css").read_text("utf-8")),
         js=Markup(script),
         script_hash=f"sha256-{digest}",
     )
-    return environment
+    return made
 
 
 def _finalize(value: Any) -> Any:
