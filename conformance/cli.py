@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from conformance import env_cli
+from conformance import env_cli, mutants_cli
 from conformance._console import (
     CacheFolder,
     Debug,
@@ -40,6 +40,7 @@ app = typer.Typer(
 )
 
 app.add_typer(env_cli.app, name="env")
+app.command()(mutants_cli.mutants)
 
 ANNOUNCED = ("numpy", "tf_graph", "keras", "torch")
 KNOWN_FAILURES = Path("known_failures.toml")

@@ -235,18 +235,19 @@ def header(plan: Plan, profile: str, seed: int, cases: int) -> Header:
     return Header(
         run=f"{now:%Y%m%dT%H%M%SZ}-{seed}",
         started=now.isoformat(timespec="seconds"),
-        suite_version=_version("bn-conformance"),
+        suite_version=suite_version(),
         profile=profile,
         seed=seed,
         cases_per_family=cases,
         environment=environment(),
         implementations=[Implementation(name=target.name) for target in plan.targets],
-        requirements=[_info(id_) for id_ in plan.requirements],
+        requirements=[requirement_info(id_) for id_ in plan.requirements],
         command=shlex.join(["bn-conformance", *sys.argv[1:]]),
     )
 
 
-def _info(id_: str) -> RequirementInfo:
+def requirement_info(id_: str) -> RequirementInfo:
+    """A requirement as the records state it."""
     requirement = CATALOGUE[id_]
     return RequirementInfo(
         id=id_,
@@ -257,6 +258,11 @@ def _info(id_: str) -> RequirementInfo:
         family=f"{requirement.family}xx",
         family_title=FAMILIES[requirement.family].title,
     )
+
+
+def suite_version() -> str:
+    """The version of the suite itself."""
+    return _version("bn-conformance")
 
 
 def _version(distribution: str) -> str:

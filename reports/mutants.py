@@ -156,7 +156,7 @@ def render(mutants: Mutants) -> str:
         "height": HEIGHT,
         "families": _families(faults, places, infos),
         "times": _bins([e.kills[0].cases for e in faults if e.kills], len(faults)),
-        "themes": [(theme, members, seconds(t) if t == t else "–") for theme, members, t in by_theme(exhibits)],
+        "themes": [(theme, members, "–" if math.isnan(t) else seconds(t)) for theme, members, t in by_theme(exhibits)],
         "strengths": _strengths(faults, infos),
         "exhibits": sorted(exhibits, key=lambda e: (e.faulty is False, e.theme, e.name)),
         "links": links,

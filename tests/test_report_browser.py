@@ -9,10 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from reports import mutants as mutants_page
 from reports._grid import complete_grid
 from reports._text import WITH_ARTICLE, places
 from reports.html import render
 from reports.records import Results
+from tests.sample_mutants import exhibit, mutants
 from tests.sample_results import hostile, sample
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no run: Playwright is not installed")
@@ -69,6 +71,14 @@ def files(tmp_path_factory: pytest.TempPathFactory, results: Results) -> dict[st
     for name, content in contents.items():
         found[name] = folder / f"{name}.html"
         found[name].write_text(render(content), encoding="utf-8")
+    found["mutants"] = folder / "mutants.html"
+    zoo = mutants(
+        exhibit(),
+        exhibit("a-survivor", "survivor", kills=[], reference="pytorch#1"),
+        exhibit("<img src=x onerror=alert(1)>", "caught elsewhere", named=["BN-102"]),
+        exhibit("flagged", "false alarm", faulty=False, family="", named=[]),
+    )
+    found["mutants"].write_text(mutants_page.render(zoo), encoding="utf-8")
     return found
 
 
@@ -152,6 +162,16 @@ def test_page_has_no_accessibility_violation(open_page: Open, width: int, scheme
     page.evaluate("() => { for (const d of [...document.querySelectorAll('.listing')].slice(0, 4)) d.open = false; }")
     page.locator("a.c.error").first.click()
     assert violations(page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_page_of_the_zoo_is_accessible(open_page: Open, width: int, scheme: str) -> None:
+    """Axe finds nothing on the page of the zoo, which has no scripts, makes no request and does not overflow."""
+    page = open_page("mutants", width=width, color_scheme=scheme)
+    assert violations(page) == []
+    assert page.locator("script").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.parametrize("name", ["sample", "hostile"])
