@@ -2,7 +2,7 @@
 
 import weakref
 from collections import OrderedDict
-from typing import Any, Dict, Hashable, List, Optional
+from typing import Any, Dict, Hashable, List, Optional, Tuple
 
 import numpy as np
 
@@ -12,9 +12,9 @@ from adapters.interface import Array, Capabilities, Spec, State, Step, Unsupport
 DEFAULTS = {"gamma": 1.0, "beta": 0.0, "moving_mean": 0.0, "moving_variance": 1.0}
 
 
-def refuse_undeclared(spec: Spec, capabilities: Capabilities) -> None:
-    """Raise Unsupported for a spec outside the capabilities, and for any execution but the default on the CPU."""
-    if spec.execution.mode != "default" or spec.execution.device != "cpu":
+def refuse_undeclared(spec: Spec, capabilities: Capabilities, modes: Tuple[str, ...] = ("default",)) -> None:
+    """Raise Unsupported for a spec outside the capabilities, and for any execution but these modes on the CPU."""
+    if spec.execution.mode not in modes or spec.execution.device != "cpu":
         raise Unsupported("no execution mode {!r} on device {!r}".format(*spec.execution))
     if spec.rank not in capabilities.ranks:
         raise Unsupported("no rank {}".format(spec.rank))

@@ -28,7 +28,11 @@ class Unsupported(Exception):
 
 
 class Execution(NamedTuple):
-    """How the framework runs the layer: a mode of its own naming, and a device."""
+    """How the framework runs the layer: a mode of its own naming, and a device.
+
+    The mode "frozen" asks for a layer whose parameters are frozen, called forward only; where there is no such layer,
+    ``build`` refuses it with Unsupported.
+    """
 
     mode: str = "default"
     device: str = "cpu"

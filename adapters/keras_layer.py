@@ -210,11 +210,12 @@ class KerasBatchNorm(BatchNormAdapter):
             dtype=POLICIES.get(spec.dtype, spec.dtype),
         )
         layer.build(spec.shape)
+        layer.trainable = spec.execution.mode != "frozen"
         return layer
 
     def build(self, spec: Spec, state: State) -> Layer:
         """Return a layer on an idle engine of the spec, or on a new one."""
-        refuse_undeclared(spec, self.describe().capabilities)
+        refuse_undeclared(spec, self.describe().capabilities, ("default", "frozen"))
         engine = self._engines.take(spec) or self.engine(spec, self.new_layer(spec))
         layer = KerasLayer(spec, engine)
         self._engines.lend(layer, spec, engine)

@@ -15,6 +15,7 @@ from adapters.interface import (
     Capabilities,
     Conventions,
     Description,
+    Execution,
     Layer,
     Spec,
     State,
@@ -180,4 +181,6 @@ class NumpyReference(BatchNormAdapter):
 
     def build(self, spec: Spec, state: State) -> Layer:
         """Return a layer with copies of the state."""
+        if spec.execution != Execution():
+            raise Unsupported("no execution mode {!r} on device {!r}".format(*spec.execution))
         return self.layer(spec, state, self.conventions(spec))

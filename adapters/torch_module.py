@@ -206,14 +206,14 @@ class TorchBatchNorm(BatchNormAdapter):
 
     def module(self, spec: Spec) -> Any:
         """Return a new module for the spec, or refuse."""
-        refuse_undeclared(spec, self.describe().capabilities)
+        refuse_undeclared(spec, self.describe().capabilities, ("default", "frozen"))
         kinds = {2: "BatchNorm1d", 3: "BatchNorm1d", 4: "BatchNorm2d", 5: "BatchNorm3d"}
         kind = getattr(torch.nn, kinds[spec.rank])
         module = kind(spec.parameter_shape[0], eps=spec.epsilon, momentum=1 - spec.decay)
         for name, wanted in (("weight", spec.scale), ("bias", spec.center)):
             if not wanted:
                 setattr(module, name, None)
-        return module.to(getattr(torch, spec.parameter_dtype))
+        return module.requires_grad_(spec.execution.mode != "frozen").to(getattr(torch, spec.parameter_dtype))
 
     def build(self, spec: Spec, state: State) -> Layer:
         """Return a layer around a new module."""

@@ -34,6 +34,8 @@ class Evidence(NamedTuple):
     informative: int = 0
     worst: tuple[Worst, ...] = ()
     message: str = ""
+    #: Conventions that were measured: name, and what was seen.
+    observed: tuple[tuple[str, str], ...] = ()
 
     @property
     def applies(self) -> bool:

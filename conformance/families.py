@@ -20,6 +20,12 @@ class Family(NamedTuple):
     programs: tuple[tuple[str, ...], ...] = ()
     layers: int = 1
     repeats: bool = False
+    #: One case is drawn for so many that other families draw, but at least ``FEWEST``.
+    rarity: int = 1
+
+    def count(self, cases: int) -> int:
+        """How many cases to draw where others draw that many."""
+        return cases if self.rarity == 1 else max(min(cases, FEWEST), cases // self.rarity)
 
 
 STALE = (
@@ -41,6 +47,8 @@ TWO_LAYERS = (
     ("infer", "set_state1", "train1", "infer", "train"),
     ("train", "infer1", "train", "infer1", "get_state"),
 )
+#: Cases of a family that draws few: each spec of a pool twice.
+FEWEST = 48
 FREE = ("train", "infer", "train", "infer", "set_state", "get_state")
 
 FAMILIES = {
@@ -51,6 +59,7 @@ FAMILIES = {
         Family(3, "Running statistics", 6, 2, ("train", "train", "infer"), programs=(*SET[:2], ("train",) * 10)),
         Family(4, "Gradients", 3, 6, ("train", "train", "infer"), ("train", "infer"), (*STALE[:2], ("train",) * 6)),
         Family(7, "State and modes", 6, 2, FREE, FREE, STALE + SET + TWO_LAYERS, layers=2, repeats=True),
+        Family(8, "Conventions", 1, 1, ("train",), rarity=4),
     )
 }
 

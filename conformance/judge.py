@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from adapters.interface import Array, Conventions, Spec
+from adapters.interface import Array, Capabilities, Conventions, Spec
 from adapters.program import Call, StepTrace, Trace
 from conformance.belief import Belief, column, known, overwritten
 from conformance.bounds import InferenceBounds, Kind, Numerics, TrainingBounds, moving_bound
@@ -34,9 +34,10 @@ class View(NamedTuple):
 class Run:
     """A case and its trace, with everything that the oracle says of them, computed once and only when asked for."""
 
-    def __init__(self, case: Case, trace: Trace) -> None:
+    def __init__(self, case: Case, trace: Trace, capabilities: Capabilities | None = None) -> None:
         self.case = case
         self.trace = trace
+        self.capabilities = capabilities
         self.spec: Spec = case.spec
         self.program = case.expanded
         self.conventions = trace.conventions or Conventions()

@@ -141,7 +141,7 @@ class _Run:
         drawn = {}
         for family in self._plan.families:
             self._tell(Event(doing=f"drawing cases, {FAMILIES[family].title.lower()}"))
-            drawn[family] = pools.draw(family, seed, cases)
+            drawn[family] = pools.draw(family, seed, FAMILIES[family].count(cases))
         pools.store(list(drawn.values()), self._plan.out / "cases.json")
         self._plan = self._plan._replace(pools=drawn)
         self.books.drawing = time.perf_counter() - started

@@ -166,7 +166,7 @@ def execute(case: Case, session: Session, result: Survey | None = None) -> Run:
         if trace.failure is not None:
             result.crashes += trace.failure.kind == "crash"
             result.timeouts += trace.failure.kind == "timeout"
-    return Run(case, trace)
+    return Run(case, trace, session.description.capabilities)
 
 
 def examine(requirement: Requirement, run: Run, others: tuple[Run, ...]) -> tuple[Evidence, str]:
@@ -210,6 +210,11 @@ def relevant_failure(requirement: Requirement, runs: Iterable[Run]) -> Failure |
     return None
 
 
+def _can_be_judged(requirement: Requirement, run: Run) -> bool:
+    failure = run.trace.failure
+    return failure is None or (requirement.refusals and failure.kind == "unsupported")
+
+
 def judge_example(
     requirement: Requirement, run: Run, others: tuple[Run, ...] | None
 ) -> tuple[Evidence, str, Failure | None]:
@@ -218,19 +223,21 @@ def judge_example(
     A requirement that raises is a mistake of the suite: it costs the example, not the run.
     """
     evidence, decided_by = NOTHING, "prob"
-    if others is not None and all(other.trace.failure is None for other in others):
+    if others is not None and all(_can_be_judged(requirement, other) for other in others):
         try:
             evidence, decided_by = examine(requirement, run, others)
         except Exception as error:
             raised = f"the requirement itself raised {type(error).__name__}: {error}"
             return NOTHING, decided_by, Failure("error", raised)
-    if evidence.fails:
+    if evidence.fails or (requirement.refusals and evidence.applies):
         return evidence, decided_by, None
     return evidence, decided_by, relevant_failure(requirement, (run, *(others or ())))
 
 
 def _judge(tally: Tally, pooled: Pooled, run: Run, others: tuple[Run, ...] | None) -> float:
     evidence, decided_by, failure = judge_example(tally.requirement, run, others)
+    for convention, what in evidence.observed:
+        tally.observed.setdefault(convention, set()).add(what)
     if evidence.fails:
         tally.add(pooled, evidence, decided_by)
     elif failure is not None and failure.kind == "unsupported":

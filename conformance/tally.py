@@ -60,6 +60,8 @@ class Tally:
     failure: Failure | None = None
     broken_case: Pooled | None = None
     refusals: dict[str, int] = field(default_factory=dict)
+    #: Convention -> what was seen of it.
+    observed: dict[str, set[str]] = field(default_factory=dict)
 
     def merge(self, other: "Tally") -> None:
         """Add what the same requirement came to on other cases."""
@@ -69,6 +71,8 @@ class Tally:
             self.counts[cell] = self.counts.get(cell, 0) + count
         for reason, count in other.refusals.items():
             self.refusals[reason] = self.refusals.get(reason, 0) + count
+        for convention, seen in other.observed.items():
+            self.observed.setdefault(convention, set()).update(seen)
         if other.worst is not None and (self.worst is None or other.worst.ratio > self.worst.ratio):
             self.worst = other.worst
         if other.smallest is not None and (self.smallest is None or other.smallest.size < self.smallest.size):

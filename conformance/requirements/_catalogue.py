@@ -32,6 +32,8 @@ class Requirement(NamedTuple):
     conventions: tuple[str, ...]
     #: Share of its judged examples that must be evidence, else it is mistrusted.
     evidence: float
+    #: Whether it judges derived cases that were refused, too.
+    refusals: bool = False
 
     @property
     def family(self) -> int:
@@ -53,6 +55,7 @@ def requirement(
     needs: str = "",
     conventions: tuple[str, ...] = (),
     evidence: float = 0.1,
+    refusals: bool = False,
     revision: int = 1,
 ) -> Callable[[Check], Check]:
     """Add the decorated function to the catalogue; its docstring is the claim, in one sentence."""
@@ -64,9 +67,8 @@ def requirement(
         if not claim:
             raise ValueError(f"{id_} {check.__name__} states no claim in its docstring")
         name = check.__name__.replace("_", " ")
-        CATALOGUE[id_] = Requirement(
-            id_, name, claim, source, revision, check, derive, frozenset(ops), needs, conventions, evidence
-        )
+        asked = derive, frozenset(ops), needs, conventions, evidence, refusals
+        CATALOGUE[id_] = Requirement(id_, name, claim, source, revision, check, *asked)
         return check
 
     return add
