@@ -164,7 +164,9 @@ def empty(runs: Sequence[Run]) -> Observation:
     if np.isnan(mean).all() and np.isnan(variance).all():
         return Observation("nan", ("nan",))
     if np.all(mean == _probes.EMPTY_MEAN) and np.all(variance == _probes.EMPTY_VARIANCE):
-        return undecided("nothing enters at decay 1") if run.spec.decay == 1 else Observation("unchanged", ("unchanged",))
+        return (
+            undecided("nothing enters at decay 1") if run.spec.decay == 1 else Observation("unchanged", ("unchanged",))
+        )
     was = f"{_probes.EMPTY_MEAN} and {_probes.EMPTY_VARIANCE}"
     return Observation(f"moving mean and variance {was} become {_printed(mean)} and {_printed(variance)}")
 
@@ -211,7 +213,8 @@ def weight(runs: Sequence[Run]) -> Observation:
     fits = [
         name
         for name, old in (("old", decay), ("new", 1 - decay))
-        if all(np.all(np.abs(w - old) <= slack) for w in (old_mean, old_variance)) and np.all(np.abs(new - 1 + old) <= slack)
+        if all(np.all(np.abs(w - old) <= slack) for w in (old_mean, old_variance))
+        and np.all(np.abs(new - 1 + old) <= slack)
     ]
     if len(fits) == 2:
         return undecided("old and new value weigh the same")

@@ -75,7 +75,8 @@ def _kept(given: Array, built: Array, after_step: Array) -> tuple[str, ...]:
         return ()
     if _digits(after_step.astype(np.float64)) > DIGITS[kept]:
         return (carrier,)
-    return tuple(n for n in DIGITS if DIGITS[kept] <= DIGITS[n] <= DIGITS[carrier])
+    widest = carrier if kept == given.dtype.name else kept
+    return tuple(n for n in DIGITS if DIGITS[kept] <= DIGITS[n] <= DIGITS[widest])
 
 
 def arithmetic(runs: Sequence[Run]) -> Observation:
@@ -85,9 +86,10 @@ def arithmetic(runs: Sequence[Run]) -> Observation:
     least, most = _centring(runs[0])
     noise = runs[1]
     needed = _digits(rows(noise, noise.views[0]))
-    # Halves come out as halves, whatever they were computed in.
-    narrower = [d for d in DIGITS.values() if d < min(DIGITS[noise.spec.dtype], most, needed)]
-    least = max([least, *(d + 1 for d in narrower)])
+    # What the output's own type rounds off says nothing of what it was computed in.
+    narrower = [digits for digits in DIGITS.values() if digits < DIGITS[noise.spec.dtype]]
+    most = min([most, *(digits for digits in narrower if digits >= needed)])
+    least = max([least, *(digits + 1 for digits in narrower if digits < min(most, needed))])
     fits = tuple(name for name, digits in DIGITS.items() if least <= digits <= most)
     return Observation(in_words(fits), fits) if fits else Observation("no arithmetic of one element type")
 
@@ -106,7 +108,7 @@ def _centring(run: Run) -> tuple[int, int]:
         mean = (after(pair)[0] / weight - low) / deviation
     # Some centre by a shift, and need no more digits; a mean that is returned with one digit more is proof.
     proven = roundoff(run, pair) < 2.0 ** -(digits + 3) and np.all(np.abs(mean - 1) <= 0.25)
-    return digits + proven, 64
+    return digits + int(proven), 64
 
 
 def _digits(values: Array) -> int:

@@ -37,7 +37,7 @@ def extents(case: Case) -> tuple[int, ...]:
 
 
 def _sizes(spec: Spec, m: int) -> tuple[int, ...]:
-    """m elements per channel, all along the first axis that is reduced."""
+    """M elements per channel, all along the first axis that is reduced."""
     reduced = len(spec.reduction_axes)
     return (m,) + (1,) * (reduced - 1) if reduced else ()
 
@@ -53,7 +53,7 @@ def _parameter(spec: Spec, value: float) -> Given:
 
 
 def _start(spec: Spec, mean: float, variance: float, gamma: float = 1.0, beta: float = 0.0) -> Start:
-    return Start(*(_parameter(spec, value) for value in (gamma, beta, mean, variance)))
+    return Start(_parameter(spec, gamma), _parameter(spec, beta), _parameter(spec, mean), _parameter(spec, variance))
 
 
 def _moved(spec: Spec, mean: float, variance: float) -> SetState:

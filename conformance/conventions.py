@@ -10,7 +10,6 @@ from typing import NamedTuple
 from adapters.interface import Conventions, Spec
 from conformance import _observed, _observed_types, _probes
 from conformance._observed import Observation, Read
-from conformance.capability import refusal
 from conformance.case import Case
 from conformance.formats import compute_format
 from conformance.judge import Run
@@ -137,9 +136,7 @@ CONVENTIONS: dict[str, Convention] = {
         Convention("empty", "empty", "training on an empty batch", _probes.empty, _observed.empty),
         _ARITHMETIC,
         _STATISTICS,
-        Convention(
-            "decay_dtype", "decay_dtype", "element type of decay", _probes.decay, _observed_types.decay_dtype
-        ),
+        Convention("decay_dtype", "decay_dtype", "element type of decay", _probes.decay, _observed_types.decay_dtype),
         Convention("update", "update_timing", "when the statistics change", _probes.update, _observed.update),
         _SEPARATE,
         Convention("frozen", "frozen", "frozen layer in training", _probes.frozen, _observed.frozen),

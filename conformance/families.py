@@ -47,8 +47,8 @@ TWO_LAYERS = (
     ("infer", "set_state1", "train1", "infer", "train"),
     ("train", "infer1", "train", "infer1", "get_state"),
 )
-#: Cases of a family that draws few: each spec of a pool twice.
-FEWEST = 48
+#: Cases of a family that draws few: each spec of a pool once.
+FEWEST = 24
 FREE = ("train", "infer", "train", "infer", "set_state", "get_state")
 
 FAMILIES = {
@@ -59,7 +59,7 @@ FAMILIES = {
         Family(3, "Running statistics", 6, 2, ("train", "train", "infer"), programs=(*SET[:2], ("train",) * 10)),
         Family(4, "Gradients", 3, 6, ("train", "train", "infer"), ("train", "infer"), (*STALE[:2], ("train",) * 6)),
         Family(7, "State and modes", 6, 2, FREE, FREE, STALE + SET + TWO_LAYERS, layers=2, repeats=True),
-        Family(8, "Conventions", 1, 1, ("train",), rarity=4),
+        Family(8, "Conventions", 1, 1, ("train",), rarity=8),
     )
 }
 

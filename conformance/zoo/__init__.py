@@ -30,6 +30,7 @@ for _theme in (
     "orders",
     "variants",
     "declared",
+    "conventions",
 ):
     import_module(f"conformance.zoo.{_theme}")
 

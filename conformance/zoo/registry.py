@@ -115,12 +115,14 @@ def fault(
 
 
 def variant(
-    declares: Conventions = REFERENCE, capabilities: Capabilities = EVERYTHING
+    declares: Conventions = REFERENCE,
+    capabilities: Capabilities = EVERYTHING,
+    adapter: type[Exhibit] = Exhibit,
 ) -> Callable[[type[NumpyLayer]], type[Exhibit]]:
     """Replace a correct layer class by the adapter that builds it, and register that under the class's name."""
 
     def register(layer: type[NumpyLayer]) -> type[Exhibit]:
-        made, name, target, description = _exhibit(layer, Exhibit, declares, capabilities)
+        made, name, target, description = _exhibit(layer, adapter, declares, capabilities)
         VARIANTS.append(Variant(name, target, description))
         return made
 

@@ -48,7 +48,9 @@ class Welford(RowLayer):
     """Updates mean and variance element by element."""
 
     def row_statistics(self, rows: Array) -> tuple[Array, Array]:
-        mean, squares = np.zeros(rows.shape[1:], self.compute), np.zeros(rows.shape[1:], self.compute)
+        # There is no mean of nothing.
+        mean = np.full(rows.shape[1:], 0 if len(rows) else np.nan, self.compute)
+        squares = np.zeros_like(mean)
         for n, row in enumerate(rows, 1):
             distance = row - mean
             mean = mean + distance / n
@@ -145,7 +147,8 @@ class ChannelsFirstInside(RowLayer):
     """Brings the channels to the front, and works on contiguous rows."""
 
     def row_sum(self, rows: Array) -> Array:
-        return np.ascontiguousarray(rows.reshape(len(rows), -1).T).sum(axis=1).reshape(rows.shape[1:])
+        channels = int(np.prod(rows.shape[1:]))
+        return np.ascontiguousarray(rows.reshape(len(rows), channels).T).sum(axis=1).reshape(rows.shape[1:])
 
 
 @variant()
