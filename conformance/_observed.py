@@ -45,12 +45,17 @@ def after(view: View) -> tuple[Array, Array]:
     return column(state.moving_mean), column(state.moving_variance)
 
 
+def stored_roundoff(view: View) -> float:
+    """The roundoff of the element type that the moving statistics are read in."""
+    state = view.trace.state
+    kept = "float32" if state is None or state.moving_variance is None else state.moving_variance.dtype.name
+    return FORMATS[kept].u if kept in FORMATS else FORMATS["float64"].u
+
+
 def roundoff(run: Run, view: View) -> float:
     """The roundoff that moving statistics may come with: of the type that they are read in, and of a half input."""
-    state = view.trace.state
-    names = ["float32" if state is None or state.moving_variance is None else state.moving_variance.dtype.name]
-    names += [run.spec.dtype] if run.spec.dtype in ("float16", "bfloat16") else []
-    return max(FORMATS[name].u for name in names if name in FORMATS)
+    half = run.spec.dtype in ("float16", "bfloat16")
+    return max(stored_roundoff(view), FORMATS[run.spec.dtype].u if half else 0.0)
 
 
 def broken(runs: Sequence[Run]) -> str:

@@ -7,7 +7,17 @@ import numpy as np
 
 from adapters.interface import Array
 from conformance import _probes
-from conformance._observed import Observation, after, broken, roundoff, rows, trainings, undecided, weights
+from conformance._observed import (
+    Observation,
+    after,
+    broken,
+    roundoff,
+    rows,
+    stored_roundoff,
+    trainings,
+    undecided,
+    weights,
+)
 from conformance.formats import FORMATS
 from conformance.judge import Run
 
@@ -80,7 +90,7 @@ def _kept(given: Array, built: Array, after_step: Array) -> tuple[str, ...]:
 
 
 def arithmetic(runs: Sequence[Run]) -> Observation:
-    """How many digits the arithmetic has: whether it centres what a narrow one cannot, and digits of mean and output."""
+    """How many digits the arithmetic has: whether it centres what a narrow one cannot, and what it returns."""
     if broken(runs):
         return undecided(broken(runs))
     least, most = _centring(runs[0])
@@ -107,7 +117,7 @@ def _centring(run: Run) -> tuple[int, int]:
         weight = after(constant)[0] / low
         mean = (after(pair)[0] / weight - low) / deviation
     # Some centre by a shift, and need no more digits; a mean that is returned with one digit more is proof.
-    proven = roundoff(run, pair) < 2.0 ** -(digits + 3) and np.all(np.abs(mean - 1) <= 0.25)
+    proven = stored_roundoff(pair) < 2.0 ** -(digits + 3) and np.all(np.abs(mean - 1) <= 0.25)
     return digits + int(proven), 64
 
 
