@@ -41,7 +41,7 @@ EVERY = pytest.mark.parametrize("found", CATALOGUE.values(), ids=lambda r: r.id)
 @cache
 def pool(family: int) -> Pool:
     """A family's cases."""
-    return draw(family, 9, CASES)
+    return draw(family, 9, FAMILIES[family].count(CASES))
 
 
 @cache
@@ -157,27 +157,28 @@ class TestCorrectImplementations:
     @pytest.mark.parametrize("family", FAMILIES)
     @pytest.mark.parametrize("target", CORRECT)
     def test_they_pass_with_evidence(self, target: str, family: int) -> None:
-        """Every requirement passes on sixty cases, with enough evidence, unless a capability is not declared."""
+        """Every requirement passes or deviates as declared, with enough evidence, unless a capability is not declared."""
         found, capabilities = surveyed(target, family)
         came_to = {id_: outcome(tally, found, capabilities, None) for id_, tally in found.tallies.items()}
         undeclared = {r.id for r in CATALOGUE.values() if r.needs and not getattr(capabilities, r.needs)}
-        expected = {id_: "unsupported" if id_ in undeclared else "pass" for id_ in came_to}
-        assert {id_: what for id_, (what, _) in came_to.items()} == expected, came_to
+        for id_, (what, why) in came_to.items():
+            expected = "unsupported" if id_ in undeclared else "deviates" if why.startswith("as declared: ") else "pass"
+            assert what == expected, (id_, what, why)
 
     @pytest.mark.parametrize("family", FAMILIES)
     def test_ratios_stay_below_one_and_above_nothing(self, family: int) -> None:
-        """On the reference errors stay below their bounds, and are not all exactly zero."""
+        """On the reference errors stay below their bounds, and are not all exactly zero where there are bounds."""
         found, _ = surveyed(REFERENCE, family)
         worst = [t.worst.evidence.ratio for t in found.tallies.values() if t.worst is not None]
         assert max(worst) <= 1
-        assert max(worst) > 0.05
+        assert max(worst) > 0.05 or family == 8
 
     @EVERY
     def test_each_has_examples_that_could_have_shown_a_fault(self, found: Requirement) -> None:
         """On the reference at least five of sixty cases are evidence, and few are vacuous."""
         tally = surveyed(REFERENCE, found.family)[0].tallies[found.id]
         if found.needs == "separate_update":
-            assert tally.unsupported == CASES
+            assert tally.unsupported == FAMILIES[found.family].count(CASES)
             return
         judged = tally.passed + tally.failing
         assert tally.evidence >= 5

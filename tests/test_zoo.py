@@ -20,7 +20,7 @@ CASES = 60
 @cache
 def pool(family: int) -> Pool:
     """A family's cases, drawn once for all implementations of the zoo."""
-    return draw(family, 1, CASES)
+    return draw(family, 1, FAMILIES[family].count(CASES))
 
 
 def tallies(target: str, family: int, only: str = "") -> list[Tally]:

@@ -238,7 +238,7 @@ class DeclaresNarrowerStatistics(NumpyLayer):
 
 
 @fault("8", "BN-807", reference="Keras: the pure float16 policy keeps its statistics in float16")
-class StatisticsInHalf(NumpyLayer):
+class MovingStatisticsKeptInHalf(NumpyLayer):
     """Rounds the moving statistics to float16, and declares nothing."""
 
     def __init__(self, spec: Spec, state: State, conventions: Conventions) -> None:
