@@ -59,7 +59,7 @@ FAMILIES = {
         Family(3, "Running statistics", 6, 2, ("train", "train", "infer"), programs=(*SET[:2], ("train",) * 10)),
         Family(4, "Gradients", 3, 6, ("train", "train", "infer"), ("train", "infer"), (*STALE[:2], ("train",) * 6)),
         Family(7, "State and modes", 6, 2, FREE, FREE, STALE + SET + TWO_LAYERS, layers=2, repeats=True),
-        Family(8, "Conventions", 1, 1, ("train",), rarity=8),
+        Family(8, "Conventions", 1, 1, ("train", "infer"), ("train", "infer"), rarity=8),
     )
 }
 
