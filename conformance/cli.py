@@ -102,7 +102,7 @@ def run(
     """
     with _clear_errors(debug):
         from conformance import runner
-        from conformance.plan import PROFILES
+        from conformance.plan import PROFILES, SHORT_EXPLAINING
         from conformance.progress import watch
 
         if in_process and workers > 1:
@@ -111,7 +111,7 @@ def run(
         plan = _plan(names, keyword, out)
         plan = plan._replace(
             targets=_ready(plan.targets, in_process, environments, cache),
-            explaining=PROFILES[profile].explaining,
+            explaining=SHORT_EXPLAINING if fail_fast else PROFILES[profile].explaining,
             sought=PROFILES[profile].sought if cases is None else 0,
             in_process=in_process,
             threads=threads,

@@ -17,9 +17,10 @@ from conformance.conversation import Timeouts
 from conformance.plan import PROFILES, Plan, check_known, keywords, sorted_catalogue
 from conformance.pool import Pool
 from conformance.requirements import Requirement
+from conformance.sessions import Sessions
 from conformance.tally import Survey
 from conformance.targets import Target, UsageError, resolve
-from conformance.unit import Conclusion, Sessions, Unit, conclude, run_unit
+from conformance.unit import Conclusion, Unit, conclude, run_unit
 from reports.records import Result
 
 KNOWN_FAILURES = Path("known_failures.toml")

@@ -159,12 +159,11 @@ def judge_block(subjects: list[Subject], pools: dict[int, Pool], options: Option
     """Put some subjects to the test, case by case."""
     fits: dict[tuple[int, Capabilities], Pool] = {}
     trials = [_trial(subject, pools, fits, options) for subject in subjects]
-    cases = {family: _distinct([p for (f, _), p in fits.items() if f == family]) for family in pools}
     under_way = trials
     with np.errstate(all="ignore"):
-        for seen in range(max(map(len, cases.values()), default=0)):
-            for family in in_turn(cases):
-                for pooled in cases[family][seen : seen + 1]:
+        for seen in range(max((len(pool.cases) for pool in fits.values()), default=0)):
+            for family in in_turn(pools):
+                for pooled in _distinct([pool for (f, _), pool in fits.items() if f == family], seen):
                     for trial in under_way:
                         trial.judge(family, pooled, options.limit)
                     # What a case keeps, its arrays above all, would add up.
@@ -175,9 +174,9 @@ def judge_block(subjects: list[Subject], pools: dict[int, Pool], options: Option
     return [trial.record() for trial in trials]
 
 
-def _distinct(pools: list[Pool]) -> list[Pooled]:
-    """All cases of these pools: those that they share, then the others."""
-    return list({id(pooled): pooled for pool in pools for pooled in pool.cases}.values())
+def _distinct(pools: list[Pool], number: int) -> list[Pooled]:
+    """The cases of this number in these pools, which share most of them."""
+    return list({id(pooled): pooled for pool in pools for pooled in pool.cases[number : number + 1]}.values())
 
 
 def _trial(

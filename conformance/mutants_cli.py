@@ -76,8 +76,8 @@ def chosen(names: list[str], *, faults: bool, variants: bool) -> "list[Subject]"
 
 
 def _header(profile: "ProfileName", seed: int, cases: int, options: "Options") -> "MutantsHeader":
+    from conformance._header import environment, requirement_info, suite_version
     from conformance.plan import sorted_catalogue
-    from conformance.runner import environment, requirement_info, suite_version
     from reports.mutant_records import MutantsHeader
 
     return MutantsHeader(

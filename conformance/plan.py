@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 from conformance.conversation import Timeouts
 from conformance.families import FAMILIES
 from conformance.known_failures import KnownFailure
-from conformance.pool import Pool
+from conformance.pool import Larder, Pool
 from conformance.requirements import CATALOGUE, Requirement
 from conformance.targets import Target, UsageError, nearest
 
@@ -31,6 +31,10 @@ PROFILES: dict[ProfileName, Profile] = {
 }
 
 
+#: Seconds that explaining may take where the first failure ends the run: whoever asks for that wants to know soon.
+SHORT_EXPLAINING = 0.4
+
+
 class Plan(NamedTuple):
     """Everything that a unit of the run needs to know; it travels to the workers."""
 
@@ -50,6 +54,8 @@ class Plan(NamedTuple):
     #: Threads of a host's numerical libraries.
     threads: int = 1
     fail_fast: bool = False
+    #: The rest of the cases by family, where ``pools`` are only a first helping.
+    further: Larder | None = None
     #: Folders to import adapters from.
     path: tuple[str, ...] = ()
     timeouts: Timeouts = Timeouts()

@@ -6,8 +6,9 @@ specs it drew 13, a fifth of the cases from one of them.
 """
 
 import random
+import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -20,6 +21,11 @@ from conformance.case import Case
 from conformance.families import FAMILIES, Family
 from conformance.specs import Stratum, recast, spec_pool, strata, stratum_choices
 from conformance.strategies import cases_of
+
+#: Which part of a pool.
+Helping = Literal["all", "first", "rest"]
+#: Strata in the first helping; a stratum has one to four cases.
+FIRST_STRATA = 3
 
 
 class Pooled(NamedTuple):
@@ -38,6 +44,8 @@ class Pool(NamedTuple):
     seed: int
     specs: tuple[Spec, ...]
     cases: tuple[Pooled, ...]
+    #: The number of the first of them: not 0 where they are the rest of a pool.
+    start: int = 0
 
 
 def _recorded(first: tuple[int, ...], left_out: int = 0) -> bytes:
@@ -57,10 +65,16 @@ def choices_of(case: Case, specs: tuple[Spec, ...]) -> bytes:
     return _recorded((specs.index(case.spec),), left_out=1)
 
 
-def draw(family: int, run_seed: int, count: int, specs: tuple[Spec, ...] | None = None) -> Pool:
-    """Draw ``count`` cases of a family. The same seed gives the same cases in a process of the same imports."""
+def draw(
+    family: int, run_seed: int, count: int, specs: tuple[Spec, ...] | None = None, helping: Helping = "all"
+) -> Pool:
+    """Draw ``count`` cases of a family. The same seed gives the same cases in a process of the same imports.
+
+    A pool can be had in two helpings: a few telling cases "first", then the "rest". Together they are all of it.
+    """
     specs = specs or spec_pool(family, run_seed)
-    return Pool(family, run_seed, specs, _draw_on(specs, family, run_seed, count, specs))
+    cases = _draw_on(specs, family, run_seed, count, specs, helping)
+    return Pool(family, run_seed, specs, cases, count - len(cases) if helping == "rest" else 0)
 
 
 def fitted(pool: Pool, capabilities: Capabilities) -> Pool:
@@ -113,14 +127,33 @@ def _further_specs(pool: Pool, capabilities: Capabilities) -> tuple[Spec, ...]:
 
 
 def _draw_on(
-    specs: tuple[Spec, ...], family: int, run_seed: int, count: int, pool_specs: tuple[Spec, ...]
+    specs: tuple[Spec, ...],
+    family: int,
+    run_seed: int,
+    count: int,
+    pool_specs: tuple[Spec, ...],
+    helping: Helping = "all",
 ) -> tuple[Pooled, ...]:
-    """Draw cases on some of the pool's specs, spread over strata, in random order."""
+    """Draw cases on some of the pool's specs, spread over strata: some that show most first, the rest in any order."""
+    numbered = list(enumerate(strata(specs, count, run_seed).items()))
+    first = [entry for entry in numbered if _shows_much(entry[1][0])][:FIRST_STRATA]
+    rest = [entry for entry in numbered if entry not in first]
     drawn: list[Pooled] = []
-    for number, (stratum, wanted) in enumerate(strata(specs, count, run_seed).items()):
-        drawn += _draw_stratum(FAMILIES[family], stratum, wanted, run_seed * 1000 + number, pool_specs)
-    random.Random(run_seed).shuffle(drawn)
+    for chosen, name in ((first, "first"), (rest, "rest")):
+        if helping in ("all", name):
+            part: list[Pooled] = []
+            for number, (stratum, wanted) in chosen:
+                part += _draw_stratum(FAMILIES[family], stratum, wanted, run_seed * 1000 + number, pool_specs)
+            random.Random(run_seed).shuffle(part)
+            drawn += part
     return tuple(drawn)
+
+
+def _shows_much(stratum: Stratum) -> bool:
+    """Whether most faults show in cases of this stratum: mild data, several elements per channel and channels."""
+    spec = stratum.spec
+    plain = spec.dtype == "float32" and len(spec.axis) == 1 and spec.center and spec.scale
+    return plain and not stratum.adversarial and stratum.extents in ("free", "as channels")
 
 
 def _draw_stratum(family: Family, stratum: Stratum, wanted: int, stream: int, specs: tuple[Spec, ...]) -> list[Pooled]:
@@ -151,3 +184,20 @@ def store(pools: list[Pool], path: Path) -> None:
 def read(path: Path) -> list[Pool]:
     """Read what ``store`` wrote."""
     return msgspec.json.decode(path.read_bytes(), type=list[Pool])
+
+
+class Larder(dict[int, Pool]):
+    """Pools that are drawn when they are first asked for."""
+
+    def __init__(self, run_seed: int, count: int, helping: Helping) -> None:
+        super().__init__()
+        self._recipe: tuple[int, int, Helping] = run_seed, count, helping
+        #: Spent on drawing so far.
+        self.seconds = 0.0
+
+    def __missing__(self, family: int) -> Pool:
+        started = time.perf_counter()
+        run_seed, count, helping = self._recipe
+        self[family] = draw(family, run_seed, count, helping=helping)
+        self.seconds += time.perf_counter() - started
+        return self[family]

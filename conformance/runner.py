@@ -2,29 +2,28 @@
 
 import datetime as dt
 import itertools
-import os
-import platform
-import shlex
-import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from adapters.interface import Conventions
 from conformance import pool as pools
+from conformance._header import header
 from conformance.agreement import Sample, agreements
-from conformance.families import FAMILIES
+from conformance.families import FAMILIES, in_turn
 from conformance.interruption import Interrupted, Interruptible
 from conformance.plan import Plan
-from conformance.requirements import CATALOGUE
+from conformance.pool import Larder
+from conformance.sessions import Sessions
 from conformance.tally import Accounts, Survey
 from conformance.unit import Concluded, Conclusion, Surveyed, Unit, declared, observed_conventions, unexplained
 from conformance.workers import Done, run_all
-from reports.records import Footer, Header, Implementation, Line, Outcome, RequirementInfo, Results
+from reports.records import Footer, Header, Implementation, Line, Outcome, Results
 from reports.store import Writer, read
 from reports.verdict import exit_code
+
+__all__ = ["FILE_NAME", "Event", "header", "prepare", "run"]
 
 FILE_NAME = "results.jsonl.gz"
 #: Notes of an implementation that are kept, and characters of each.
@@ -120,6 +119,8 @@ class _Run:
 
     def __init__(self, plan: Plan, writer: Writer, interruptible: Interruptible, tell: Tell) -> None:
         self._plan, self._writer, self._interruptible, self._tell = plan, writer, interruptible, tell
+        #: Those of this process, where it does all the work itself.
+        self._sessions: Sessions | None = None
         self.books = _Books()
         self._samples: dict[str, list[Sample]] = {target.name: [] for target in plan.targets}
         self._conventions: dict[str, set[Conventions]] = {target.name: set() for target in plan.targets}
@@ -135,24 +136,48 @@ class _Run:
             if done is not None:
                 self.books.add(done)
 
+    def prepare(self) -> None:
+        """Let the first host start, while the cases are drawn here."""
+        self._sessions = Sessions(self._plan)
+        self._sessions.prepare(self._plan.targets[0])
+
+    def _units(self) -> list[Unit]:
+        """What is to be run. Where the cases come in two helpings, a few telling ones of each family are first."""
+        plan = self._plan
+        if plan.further is None:
+            return [Unit(target, family) for target in plan.targets for family in plan.families]
+        parts = [(rest, family) for rest in (False, True) for family in in_turn(plan.families)]
+        return [Unit(target, family, rest) for target in plan.targets for rest, family in parts]
+
     def draw(self, seed: int, cases: int) -> None:
-        """Draw the cases of every family of the plan and keep them beside the results."""
+        """Draw the cases of every family of the plan and keep them beside the results.
+
+        Where the first failure ends the run, most need not be drawn at all.
+        """
+        if self._plan.fail_fast and self._sessions is not None:
+            first, rest = (Larder(seed, cases, helping) for helping in ("first", "rest"))
+            self._plan = self._plan._replace(pools=first, further=rest)
+            return
         started = time.perf_counter()
         drawn = {}
         for family in self._plan.families:
             self._tell(Event(doing=f"drawing cases, {FAMILIES[family].title.lower()}"))
             drawn[family] = pools.draw(family, seed, FAMILIES[family].count(cases))
-        pools.store(list(drawn.values()), self._plan.out / "cases.json")
         self._plan = self._plan._replace(pools=drawn)
         self.books.drawing = time.perf_counter() - started
 
-    def run(self, workers: int) -> None:
-        """Run the units; each one's records are written as it finishes."""
+    def keep_cases(self) -> None:
+        """Write the cases that were drawn beside the results."""
         plan = self._plan
-        units = [Unit(target, family) for target in plan.targets for family in plan.families]
-        cases = sum(len(plan.pools[unit.family].cases) for unit in units)
+        pools.store([*plan.pools.values(), *(plan.further or {}).values()], plan.out / "cases.json")
+
+    def run(self, workers: int, cases: int) -> None:
+        """Run the units; each one's records are written as it finishes."""
+        units = self._units()
+        cases = len(self._plan.targets) * sum(FAMILIES[family].count(cases) for family in self._plan.families)
         self._tell(Event(doing=f"running {cases} cases", cases_in_all=cases))
-        for message in run_all(units, plan, workers, lambda n: self._tell(Event(cases_done=n))):
+        tell = self._tell
+        for message in run_all(units, self._plan, workers, lambda n: tell(Event(cases_done=n)), self._sessions):
             if isinstance(message, float):
                 self.books.memory_mib = max(self.books.memory_mib, message)
             else:
@@ -201,11 +226,14 @@ def run(plan: Plan, header: Header, workers: int, tell: Tell) -> Results:
         under_way = _Run(plan, writer, interruptible, tell)
         reason = ""
         try:
+            if min(workers, units) <= 1:
+                under_way.prepare()
             under_way.draw(header.seed, header.cases_per_family)
-            under_way.run(workers)
+            under_way.run(workers, header.cases_per_family)
         except Interrupted as interruption:
             reason = f"interrupted by {interruption}"
             under_way.give_up(f"the run was {reason}")
+        under_way.keep_cases()
         writer.write(under_way.books.footer(reason, max(1, min(workers, units))))
     return read(path)
 
@@ -227,56 +255,3 @@ def _implementation(done: Surveyed, conventions: set[Conventions]) -> Implementa
         capabilities=declared(who.capabilities),
         conventions=observed_conventions(conventions),
     )
-
-
-def header(plan: Plan, profile: str, seed: int, cases: int) -> Header:
-    """The header of a run that starts now."""
-    now = dt.datetime.now(dt.UTC)
-    return Header(
-        run=f"{now:%Y%m%dT%H%M%SZ}-{seed}",
-        started=now.isoformat(timespec="seconds"),
-        suite_version=suite_version(),
-        profile=profile,
-        seed=seed,
-        cases_per_family=cases,
-        environment=environment(),
-        implementations=[Implementation(name=target.name) for target in plan.targets],
-        requirements=[requirement_info(id_) for id_ in plan.requirements],
-        command=shlex.join(["bn-conformance", *sys.argv[1:]]),
-    )
-
-
-def requirement_info(id_: str) -> RequirementInfo:
-    """A requirement as the records state it."""
-    requirement = CATALOGUE[id_]
-    return RequirementInfo(
-        id=id_,
-        name=requirement.name,
-        claim=requirement.claim,
-        source=requirement.source,
-        revision=requirement.revision,
-        family=f"{requirement.family}xx",
-        family_title=FAMILIES[requirement.family].title,
-    )
-
-
-def suite_version() -> str:
-    """The version of the suite itself."""
-    return _version("bn-conformance")
-
-
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def environment() -> dict[str, str]:
-    """What of this machine and of the suite's own dependencies matters to a result."""
-    return {
-        "Machine": f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} cores",
-        "Python": platform.python_version(),
-        "NumPy": _version("numpy"),
-        "Hypothesis": _version("hypothesis"),
-    }

@@ -14,9 +14,10 @@ from conformance.evidence import Evidence
 from conformance.explain import Smallest, shrink
 from conformance.known_failures import find
 from conformance.plan import Plan
-from conformance.pool import Pooled, fitted, fitted_specs
+from conformance.pool import Pool, Pooled, fitted, fitted_specs
 from conformance.seek import seek
-from conformance.session import Session, SessionError, open_target
+from conformance.session import Session, SessionError
+from conformance.sessions import Sessions
 from conformance.survey import asked, execute, measure, survey
 from conformance.tally import Example, Survey, Tally
 from conformance.targets import Target
@@ -30,6 +31,12 @@ class Unit(NamedTuple):
 
     target: Target
     family: int
+    #: Whether it is the rest of the family's cases that it is to run.
+    rest: bool = False
+
+    def pool(self, plan: Plan) -> Pool:
+        """Its cases."""
+        return plan.further[self.family] if self.rest and plan.further is not None else plan.pools[self.family]
 
 
 @dataclass
@@ -65,71 +72,12 @@ class Concluded:
     memory_mib: float = 0.0
 
 
-class Sessions:
-    """Keeps each implementation's host alive across the units of one worker."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._open: dict[str, Session] = {}
-        self._failed: dict[str, str] = {}
-        self._explained: dict[str, float] = {}
-
-    def get(self, target: Target) -> tuple[Session, float]:
-        """The implementation's session, and the seconds that opening it took now.
-
-        Raises SessionError, again and at once if it could not be opened before.
-        """
-        if target.name in self._failed:
-            raise SessionError(self._failed[target.name])
-        if target.name in self._open:
-            return self._open[target.name], 0.0
-        started = time.perf_counter()
-        try:
-            plan = self._plan
-            session = open_target(
-                target,
-                path=plan.path,
-                in_process=plan.in_process,
-                timeouts=plan.timeouts,
-                threads=plan.threads,
-            )
-        except SessionError as error:
-            self._failed[target.name] = str(error)
-            raise
-        self._open[target.name] = session
-        return session, time.perf_counter() - started
-
-    def drop(self, target: Target) -> None:
-        """Close an implementation's session, if it has one: nobody knows what state it is in."""
-        if target.name in self._open:
-            self._open.pop(target.name).close()
-
-    def drop_others(self, target: Target) -> None:
-        """Close the sessions of all other implementations: a worker holds one framework in memory at a time."""
-        for name in [n for n in self._open if n != target.name]:
-            self._open.pop(name).close()
-
-    def explaining_left(self, target: Target) -> float:
-        """Seconds left for explaining this implementation's failures."""
-        return self._plan.explaining - self._explained.get(target.name, 0.0)
-
-    def spend(self, target: Target, seconds: float) -> None:
-        """Count seconds of explaining."""
-        self._explained[target.name] = self._explained.get(target.name, 0.0) + seconds
-
-    def close(self) -> None:
-        """End all sessions."""
-        for session in self._open.values():
-            session.close()
-        self._open.clear()
-
-
 def run_unit(unit: Unit, plan: Plan, sessions: Sessions, progress: Progress) -> Surveyed:
     """Survey a family's cases on an implementation. Whatever goes wrong ends up in what it came to."""
-    shared = plan.pools[unit.family]
     sessions.drop_others(unit.target)
     try:
         session, seconds_import = sessions.get(unit.target)
+        shared = unit.pool(plan)
         started = time.perf_counter()
         pool = fitted(shared, session.description.capabilities)
         seconds_drawing = time.perf_counter() - started
@@ -223,6 +171,8 @@ def _counterexamples(
     start = tally.smallest.pooled if tally.smallest is not None else tally.broken_case
     assert start is not None
     specs = fitted_specs(plan.pools[start.family], session.description.capabilities)
+    if start.case.spec not in specs and plan.further is not None:
+        specs = fitted_specs(plan.further[start.family], session.description.capabilities)
     shrunk = shrink(requirement, start, specs, session, budget / 2) if budget > 0 else None
     kind: Literal["smallest", "smallest seen"] = "smallest" if shrunk is not None else "smallest seen"
     smallest = shrunk or _as_seen(tally, start)

@@ -14,11 +14,11 @@ from multiprocessing.process import BaseProcess
 from typing import Any, NoReturn
 
 from conformance.plan import Plan
+from conformance.sessions import Sessions
 from conformance.tally import Survey
 from conformance.unit import (
     Concluded,
     Conclusion,
-    Sessions,
     Surveyed,
     Unit,
     conclude,
@@ -65,19 +65,22 @@ class Gathering:
         self._missing[name] = 0
 
 
-def run_all(units: list[Unit], plan: Plan, workers: int, progress: Progress) -> Iterator[Done | float]:
+def run_all(
+    units: list[Unit], plan: Plan, workers: int, progress: Progress, sessions: Sessions | None = None
+) -> Iterator[Done | float]:
     """Yield each unit as it is surveyed, each implementation as it is concluded, each worker's peak memory in MiB.
 
-    A unit that fails in the suite's own code, or whose worker dies, is not run, and says why; the others are.
+    A unit that fails in the suite's own code, or whose worker dies, is not run, and says why; the others are. Sessions
+    of this process may have been opened before; they are closed.
     """
     if min(workers, len(units)) <= 1:
-        yield from _run_here(units, plan, progress)
+        yield from _run_here(units, plan, progress, sessions or Sessions(plan))
     else:
         yield from _run_spread(units, plan, min(workers, len(units)), progress)
 
 
-def _run_here(units: list[Unit], plan: Plan, progress: Progress) -> Iterator[Done | float]:
-    sessions, gathering = Sessions(plan), Gathering(units, plan)
+def _run_here(units: list[Unit], plan: Plan, progress: Progress, sessions: Sessions) -> Iterator[Done | float]:
+    gathering = Gathering(units, plan)
     concluded: set[str] = set()
     try:
         for unit in units:
@@ -113,7 +116,7 @@ def _guarded(task: Task, plan: Plan, sessions: Sessions, progress: Progress) -> 
         return _lost(task, plan, f"the suite itself failed: {type(error).__name__}: {error}")
     finally:
         if isinstance(task, Unit):
-            progress(len(plan.pools[task.family].cases) - told)
+            progress(len(task.pool(plan).cases) - told)
 
 
 def _lost(task: Task, plan: Plan, reason: str) -> Done:

@@ -1,0 +1,66 @@
+"""The header of a results file: what is run, where, and with which versions."""
+
+import datetime as dt
+import os
+import platform
+import shlex
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+from conformance.families import FAMILIES
+from conformance.plan import Plan
+from conformance.requirements import CATALOGUE
+from reports.records import Header, Implementation, RequirementInfo
+
+
+def header(plan: Plan, profile: str, seed: int, cases: int) -> Header:
+    """The header of a run that starts now."""
+    now = dt.datetime.now(dt.UTC)
+    return Header(
+        run=f"{now:%Y%m%dT%H%M%SZ}-{seed}",
+        started=now.isoformat(timespec="seconds"),
+        suite_version=suite_version(),
+        profile=profile,
+        seed=seed,
+        cases_per_family=cases,
+        environment=environment(),
+        implementations=[Implementation(name=target.name) for target in plan.targets],
+        requirements=[requirement_info(id_) for id_ in plan.requirements],
+        command=shlex.join(["bn-conformance", *sys.argv[1:]]),
+    )
+
+
+def requirement_info(id_: str) -> RequirementInfo:
+    """A requirement as the records state it."""
+    requirement = CATALOGUE[id_]
+    return RequirementInfo(
+        id=id_,
+        name=requirement.name,
+        claim=requirement.claim,
+        source=requirement.source,
+        revision=requirement.revision,
+        family=f"{requirement.family}xx",
+        family_title=FAMILIES[requirement.family].title,
+    )
+
+
+def suite_version() -> str:
+    """The version of the suite itself."""
+    return _version("bn-conformance")
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def environment() -> dict[str, str]:
+    """What of this machine and of the suite's own dependencies matters to a result."""
+    return {
+        "Machine": f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} cores",
+        "Python": platform.python_version(),
+        "NumPy": _version("numpy"),
+        "Hypothesis": _version("hypothesis"),
+    }

@@ -1,0 +1,97 @@
+"""Keeps the hosts of a worker alive from one unit of work to the next."""
+
+import threading
+import time
+from concurrent.futures import Future
+
+from conformance.plan import Plan
+from conformance.session import Session, SessionError, open_target
+from conformance.targets import Target
+
+
+class Sessions:
+    """Keeps each implementation's host alive across the units of one worker."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._open: dict[str, Session] = {}
+        self._failed: dict[str, str] = {}
+        self._explained: dict[str, float] = {}
+        self._coming: dict[str, Future[Session]] = {}
+
+    def prepare(self, target: Target) -> None:
+        """Begin to open a host, while there is something else to do here."""
+        if self._plan.in_process or target.name in self._open:
+            return
+        coming: Future[Session] = Future()
+        self._coming[target.name] = coming
+
+        def open_it() -> None:
+            try:
+                coming.set_result(self._open_now(target))
+            except BaseException as error:
+                coming.set_exception(error)
+
+        # A daemon, since a framework may take minutes to import and the run may be interrupted meanwhile.
+        threading.Thread(target=open_it, daemon=True, name="opens a host").start()
+
+    def _open_now(self, target: Target) -> Session:
+        plan = self._plan
+        return open_target(
+            target,
+            path=plan.path,
+            in_process=plan.in_process,
+            timeouts=plan.timeouts,
+            threads=plan.threads,
+        )
+
+    def get(self, target: Target) -> tuple[Session, float]:
+        """The implementation's session, and the seconds that opening it took now.
+
+        Raises SessionError, again and at once if it could not be opened before.
+        """
+        if target.name in self._failed:
+            raise SessionError(self._failed[target.name])
+        if target.name in self._open:
+            return self._open[target.name], 0.0
+        started = time.perf_counter()
+        try:
+            coming = self._coming.pop(target.name, None)
+            session = self._open_now(target) if coming is None else coming.result()
+        except SessionError as error:
+            self._failed[target.name] = str(error)
+            raise
+        self._open[target.name] = session
+        return session, time.perf_counter() - started
+
+    def drop(self, target: Target) -> None:
+        """Close an implementation's session, if it has one: nobody knows what state it is in."""
+        if target.name in self._open:
+            self._open.pop(target.name).close()
+
+    def drop_others(self, target: Target) -> None:
+        """Close the sessions of all other implementations: a worker holds one framework in memory at a time."""
+        for name in [n for n in self._open if n != target.name]:
+            self._open.pop(name).close()
+
+    def explaining_left(self, target: Target) -> float:
+        """Seconds left for explaining this implementation's failures."""
+        return self._plan.explaining - self._explained.get(target.name, 0.0)
+
+    def spend(self, target: Target, seconds: float) -> None:
+        """Count seconds of explaining."""
+        self._explained[target.name] = self._explained.get(target.name, 0.0) + seconds
+
+    def close(self) -> None:
+        """End all sessions, and those on their way as soon as they are there."""
+        for coming in self._coming.values():
+            coming.add_done_callback(_close)
+        self._coming.clear()
+        for session in self._open.values():
+            session.close()
+        self._open.clear()
+
+
+def _close(coming: "Future[Session]") -> None:
+    if coming.exception() is None:
+        coming.result().close()
