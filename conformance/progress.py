@@ -6,9 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from conformance.families import FAMILIES
 from conformance.runner import Event
 from conformance.unit import Concluded
@@ -27,6 +24,10 @@ def watch() -> Iterator[Tell]:
     if not sys.stderr.isatty():
         yield _plain()
         return
+    # Imported here since only a terminal needs it, and it takes its time.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("cases"))
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)

@@ -13,7 +13,7 @@ from hypothesis.database import ExampleDatabase
 from conformance import pool as pools
 from conformance.case import Case
 from conformance.families import FAMILIES
-from conformance.pool import Pool, draw, read, store
+from conformance.pool import Larder, Pool, draw, read, store
 from conformance.specs import spec_pool
 from conformance.strategies import cases
 
@@ -137,3 +137,25 @@ def test_without_hypothesis_s_record_pools_are_drawn_all_the_same(
     assert [p.case for p in degraded.cases] == [p.case for p in usual.cases]
     assert {p.choices for p in degraded.cases} == {b""}
     assert b"" not in {p.choices for p in usual.cases}
+
+
+def test_helpings_make_the_pool() -> None:
+    """A few telling cases first, then the rest: together they are the pool, numbered as in it."""
+    whole, first, rest = (draw(4, 5, 60, helping=helping) for helping in ("all", "first", "rest"))
+
+    assert first.cases + rest.cases == whole.cases
+    assert (first.start, rest.start) == (0, len(first.cases))
+    assert 3 <= len(first.cases) <= 12
+    assert all(p.case.spec.center and p.case.spec.scale for p in first.cases)
+
+
+def test_larder_draws_when_asked() -> None:
+    """A larder holds what was asked for, and draws it once."""
+    larder = Larder(5, 60, "first")
+    assert not larder
+
+    pool = larder[4]
+
+    assert pool == draw(4, 5, 60, helping="first")
+    assert larder[4] is pool
+    assert list(larder) == [4]

@@ -1,9 +1,11 @@
 """Tests of runs: reproducible, the same with workers, and readable whatever ends or breaks them."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from conformance import pool as pools
 from conformance import runner, workers
 from conformance.conversation import Timeouts
 from conformance.interruption import Interrupted
@@ -175,6 +177,21 @@ def test_known_failures(
     ended = invoke("run", FAULTY, "-k", requirement, "--cases", "12", "--out", "out", "--path", _commands.ROOT)
     assert outcomes(results(tmp_path / "out")) == {(requirement, "UnbiasedNormalization"): outcome}
     assert ended.code == code
+
+
+def test_fail_fast_runs_all_cases_where_nothing_fails(tmp_path: Path) -> None:
+    """With --fail-fast the same cases are judged as without, a few telling ones first, if none of them fails."""
+    found = {}
+    for name, option in (("plain", ()), ("fast", ("--fail-fast",))):
+        ended = invoke("run", "numpy", "-k", "BN-101 or BN-201", "--cases", "9", *option, "--out", tmp_path / name)
+        assert ended.code == 0, ended.err
+        found[name] = results(tmp_path / name)
+
+    counts = [{r.requirement: r.examples for r in found[name].results} for name in ("plain", "fast")]
+    assert counts[0] == counts[1]
+    stored = [Counter(p.case for pool in pools.read(tmp_path / n / "cases.json") for p in pool.cases) for n in found]
+    assert stored[0] == stored[1]
+    assert sum(stored[0].values()) == 18
 
 
 def test_fail_fast_passes_over_known_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
