@@ -101,7 +101,7 @@ def run(subjects: "list[Subject]", head: "MutantsHeader", options: "Options", wo
     from reports.mutant_records import Mutants, MutantsFooter, exit_code
 
     started = time.perf_counter()
-    pools = {family: draw(family, head.seed, head.cases_per_family) for family in FAMILIES}
+    pools = {number: draw(number, head.seed, f.count(head.cases_per_family)) for number, f in FAMILIES.items()}
     drawing = time.perf_counter() - started
     exhibits: list[Exhibit] = []
     for block in judge_all(subjects, pools, options, workers):

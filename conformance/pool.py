@@ -198,6 +198,6 @@ class Larder(dict[int, Pool]):
     def __missing__(self, family: int) -> Pool:
         started = time.perf_counter()
         run_seed, count, helping = self._recipe
-        self[family] = draw(family, run_seed, count, helping=helping)
+        self[family] = draw(family, run_seed, FAMILIES[family].count(count), helping=helping)
         self.seconds += time.perf_counter() - started
         return self[family]

@@ -157,7 +157,7 @@ class TestCorrectImplementations:
     @pytest.mark.parametrize("family", FAMILIES)
     @pytest.mark.parametrize("target", CORRECT)
     def test_they_pass_with_evidence(self, target: str, family: int) -> None:
-        """Every requirement passes or deviates as declared, with enough evidence, unless a capability is not declared."""
+        """Every requirement passes or deviates as declared, with enough evidence, unless a capability is missing."""
         found, capabilities = surveyed(target, family)
         came_to = {id_: outcome(tally, found, capabilities, None) for id_, tally in found.tallies.items()}
         undeclared = {r.id for r in CATALOGUE.values() if r.needs and not getattr(capabilities, r.needs)}
