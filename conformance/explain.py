@@ -123,17 +123,18 @@ def _smaller(case: Case) -> Iterator[Case]:
     for number in range(len(program)) if len(program) > 1 else ():
         yield msgspec.structs.replace(case, program=program[:number] + program[number + 1 :])
     for number, step in enumerate(program):
-        for less in _less(step):
+        for less in _less(step, case.spec):
             yield msgspec.structs.replace(case, program=(*program[:number], less, *program[number + 1 :]))
 
 
-def _less(step: Instruction) -> Iterator[Instruction]:
+def _less(step: Instruction, spec: Spec) -> Iterator[Instruction]:
     if not isinstance(step, Train | Infer):
         return
     if isinstance(step.x, Drawn):
         sizes = step.x.sizes
         for axis, extent in enumerate(sizes):
-            for fewer in sorted({1, extent // 2, extent - 1} - {0, extent}):
+            free = spec.shape[spec.reduction_axes[axis]] is None
+            for fewer in sorted({1, extent // 2, extent - 1} - {0, extent}) if free else ():
                 x = msgspec.structs.replace(step.x, sizes=(*sizes[:axis], fewer, *sizes[axis + 1 :]))
                 yield msgspec.structs.replace(step, x=x)
     if step.dy is not None:

@@ -22,6 +22,10 @@ Place = tuple[int, tuple[int, ...]]
 SEVERAL: tuple[Place, ...] = ((3, (1, 2)), (4, (-1, 1)), (5, (3, -4, 2)))
 #: Specs in a pool.
 SIZE = 24
+#: Extents of reduced axes that a spec knows.
+KNOWN = (1, 2, 3, 4, 5, 7)
+#: Elements per sample that those extents stay under.
+KNOWN_IN_ALL = 600
 #: Element types beside float32, which one spec in five comes in.
 OTHER_DTYPES = ("float64", "float16", "bfloat16")
 
@@ -76,7 +80,8 @@ def spec_pool(family: int, seed: int, capabilities: Capabilities | None = None, 
     for number, place in enumerate(itertools.islice(itertools.cycle(chosen), size)):
         epsilon, decay = next(columns[1]), next(columns[2])
         spec = Spec(shapes[place], place[1], epsilon, decay, next(center) or not flags, next(scale) or not flags)
-        specs.append(spec._replace(dtype=_dtype(number, family)))
+        spec = spec._replace(dtype=_dtype(number, family))
+        specs.append(spec._replace(shape=_known_extents(spec, rng)) if number % 4 == 2 else spec)
     return tuple(recast(spec, capabilities) for spec in sorted(specs, key=_simplicity))
 
 
@@ -99,6 +104,15 @@ def _shape(rank: int, axis: tuple[int, ...], channels: int) -> tuple[int | None,
     extents = (channels,) if len(axis) == 1 else (min(channels, 5), 2, 3)
     for place, extent in zip(axis, extents, strict=False):
         shape[place] = extent
+    return tuple(shape)
+
+
+def _known_extents(spec: Spec, rng: random.Random) -> tuple[int | None, ...]:
+    """The shape with its extents known, but for the batch's: an implementation may then take another way."""
+    shape = list(spec.shape)
+    for axis in spec.reduction_axes[1:]:
+        extent = rng.choice(KNOWN)
+        shape[axis] = extent if math.prod(e or 1 for e in shape) * extent <= KNOWN_IN_ALL else 1
     return tuple(shape)
 
 

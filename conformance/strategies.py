@@ -127,7 +127,13 @@ def inputs(draw: st.DrawFn, stratum: Stratum) -> Drawn:
 def sizes_of(draw: st.DrawFn, stratum: Stratum) -> tuple[int, ...]:
     """Draw extents for a stratum."""
     spec = stratum.spec
-    return sizes(draw, len(spec.reduction_axes) + 1, stratum.extents, spec.parameter_shape[0])
+    drawn = sizes(draw, len(spec.reduction_axes) + 1, stratum.extents, spec.parameter_shape[0])
+    known = [spec.shape[axis] for axis in spec.reduction_axes[1:]]
+    if None in known:
+        return drawn
+    fixed = tuple(extent or 1 for extent in known)
+    most = (LARGEST_OF_ALL if stratum.extents == "large" else LARGEST) // math.prod((*fixed, *spec.parameter_shape))
+    return (max(1, min(drawn[0], most)), *fixed)
 
 
 def gradients(draw: st.DrawFn) -> Gradient:

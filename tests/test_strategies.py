@@ -81,6 +81,19 @@ class TestSpecs:
             assert 1 in channels
             assert max(channels) >= 17
 
+    def test_some_extents_are_known(self) -> None:
+        """In every family some specs know the extents of all axes but one, and the inputs drawn on them have those."""
+        for family in FAMILIES:
+            specs = [spec for spec in spec_pool(family, 3) if spec.rank > 2 and spec.shape.count(None) == 1]
+            assert len([spec for spec in specs if len(spec.axis) == 1]) >= 2
+
+        pool = draw(1, 3, 60)
+        drawn = [(pooled.case.spec, x) for pooled in pool.cases for x in inputs(pooled.case)]
+        assert any(spec.rank > 2 and spec.shape.count(None) == 1 for spec, _ in drawn)
+        for spec, x in drawn:
+            known = [spec.shape[axis] for axis in spec.reduction_axes]
+            assert all(extent in (None, size) for extent, size in zip(known, x.sizes, strict=True))
+
     def test_simple_specs_come_first(self) -> None:
         """Specs are in ascending order of rank, and those of few channels come first, so that shrinking ends there."""
         pool = spec_pool(1, 3)

@@ -14,6 +14,7 @@ __all__ = ["FAULTS", "VARIANTS", "Fault", "Variant"]
 for _theme in (
     "statistics",
     "shapes",
+    "extents",
     "epsilon",
     "affine",
     "modes",
