@@ -118,8 +118,10 @@ def check_description(value: Any) -> Description:
         raise Malformed("describe(): Description.capabilities must be Capabilities, got {}".format(found))
     if not isinstance(fields.notes, (tuple, list)) or not all(isinstance(note, str) for note in fields.notes):
         raise Malformed("describe(): Description.notes must be a tuple of strings, got {!r}".format(value.notes))
+    if not set(value.undeclared) <= {"capabilities", "conventions"}:
+        raise Malformed("describe(): Description.undeclared is {!r}".format(value.undeclared))
     capabilities = _declared("describe(): Capabilities", value.capabilities, CAPABILITIES)
-    return value._replace(capabilities=capabilities, notes=tuple(value.notes))
+    return value._replace(capabilities=capabilities, notes=tuple(value.notes), undeclared=tuple(value.undeclared))
 
 
 def check_conventions(value: Any) -> Conventions:

@@ -17,6 +17,7 @@ import numpy as np
 from adapters import executor, wire
 from adapters.interface import BatchNormAdapter, Capabilities
 from adapters.loader import described, last_lines
+from adapters.naming import Options
 from adapters.program import Failure
 
 #: Environment variables that pin threads; the session sets them before the start, the host records them.
@@ -99,9 +100,9 @@ class Host:
                 return
             kind, value = request
             if kind == "load":
-                target, path, self._limit = value
+                target, path, self._limit, options = value
                 reader.limit = self._limit
-                self._load(target, path)
+                self._load(target, path, Options(*options))
             elif kind == "run":
                 self._run(value)
             else:
@@ -115,10 +116,10 @@ class Host:
                 view = view[self._answers.write(view) :]
         self._spoken = time.perf_counter()
 
-    def _load(self, target: str, path: Tuple[str, ...]) -> None:
+    def _load(self, target: str, path: Tuple[str, ...], options: Options) -> None:
         begin = time.perf_counter()
         try:
-            self._adapter = executor.load(target, path)
+            self._adapter = executor.load(target, path, options)
             description = executor.describe(self._adapter)
         except executor.AdapterError as error:
             self._answer("refused", str(error))

@@ -165,13 +165,18 @@ class Conventions(NamedTuple):
 
 
 class Description(NamedTuple):
-    """Who an adapter is. ``notes`` are facts for the report, such as where the adapter transposes."""
+    """Who an adapter is. ``notes`` are facts for the report, such as where the adapter transposes.
+
+    ``undeclared`` holds "capabilities" where those are only what may be tried, and "conventions" where nobody has
+    declared any: the suite then finds them out.
+    """
 
     framework: str
     version: str
     device: str = "cpu"
     capabilities: Capabilities = Capabilities()
     notes: Tuple[str, ...] = ()
+    undeclared: Tuple[str, ...] = ()
 
 
 class Tape:

@@ -1,5 +1,6 @@
 """Finding the adapter that a target names, and saying clearly why it cannot be used. Runs on Python 3.6."""
 
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -14,13 +15,12 @@ from typing import Any, Callable, List, Sequence, Tuple
 
 from adapters.checks import Malformed, check_conventions, check_description, kind_of, nearest
 from adapters.interface import BatchNormAdapter, Capabilities, Conventions, Description, Execution, Spec, Unsupported
+from adapters.naming import WHOLE, AdapterError, Options, is_file, parse
+
+__all__ = ["AdapterError", "describe", "described", "last_lines", "load"]
 
 _REQUIRED = ("describe", "conventions", "build")
 _UNKNOWN = re.compile(r"(?:(\w+)\.)?__new__\(\) got an unexpected keyword argument '(\w+)'")
-
-
-class AdapterError(Exception):
-    """A target that cannot be used; its text names the offender and is meant for the person who wrote it."""
 
 
 #: Characters of an exception that are looked at: some carry whole arrays.
@@ -41,33 +41,44 @@ def described(error: BaseException) -> str:
     return type(error).__name__ + (": " + text[:500] if text else "")
 
 
-def split(target: str) -> Tuple[str, str]:
-    """Return module (or file) and class of a target."""
-    module, _, name = target.rpartition(":")
-    if not module or not name.isidentifier():
-        raise AdapterError(
-            "{!r} names no adapter: expected package.module:Class or path/to/file.py:Class".format(target)
-        )
-    return module, name
-
-
-def is_file(module: str) -> bool:
-    """Whether the part of a target before the colon is a file rather than a dotted name."""
-    return module.endswith(".py") or os.sep in module or "/" in module
-
-
-def load(target: str, path: Sequence[str] = ()) -> BatchNormAdapter:
-    """Return an instance of the class that a target names.
+def load(target: str, path: Sequence[str] = (), options: Options = Options()) -> BatchNormAdapter:
+    """Return an adapter for a target: an instance of the class that it names, or one made for its kind of code.
 
     ``path`` is appended to ``sys.path``; where it is empty, the file's folder is, or the current one for a dotted
     name. Raises AdapterError.
     """
-    name, class_name = split(target)
-    default = Path(name).absolute().parent if is_file(name) else Path.cwd()
+    kind, name, member = parse(target)
+    default = Path(name).absolute().parent if is_file(name) and kind not in WHOLE else Path.cwd()
     folders = [str(Path(folder).absolute()) for folder in path] or [str(default)]
     sys.path.extend(folder for folder in folders if folder not in sys.path)
+    if kind in WHOLE:
+        return _made(kind, target, name, options)
     module = _file_module(name, target) if is_file(name) else _named_module(name, target, folders)
-    return _instance(_adapter_class(module, class_name, target), target)
+    if kind:
+        return _made(kind, target, _member(module, member, target), options)
+    return _instance(_adapter_class(module, member, target), target, options)
+
+
+def _made(kind: str, target: str, subject: Any, options: Options) -> BatchNormAdapter:
+    """An adapter for code without one."""
+    from adapters import given
+
+    try:
+        return given.make(kind, target, subject, options)
+    except AdapterError:
+        raise
+    except (Exception, SystemExit) as error:
+        lines = "\n  ".join(last_lines(error))
+        raise AdapterError("{}: {}\n  {}".format(target, described(error), lines)) from error
+
+
+def _member(module: ModuleType, name: str, target: str) -> Any:
+    found = getattr(module, name, None)
+    if found is None:
+        own = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+        what = "{}: {} has no {}{}"
+        raise AdapterError(what.format(target, _place(module), name, nearest(name, own)))
+    return found
 
 
 def _guarded(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -147,16 +158,24 @@ def _location(subject: Any) -> str:
         return str(getattr(subject, "__module__", "?"))
 
 
-def _instance(adapter: Any, target: str) -> BatchNormAdapter:
+def _instance(adapter: Any, target: str, options: Options) -> BatchNormAdapter:
+    if options.map:
+        what = "{}: --map is for code without an adapter; {} is one ({})"
+        raise AdapterError(what.format(target, adapter.__name__, _location(adapter)))
     try:
-        parameters = inspect.signature(adapter).parameters.values()
+        parameters = list(inspect.signature(adapter).parameters.values())
     except (TypeError, ValueError):
-        parameters = {}.values()
+        parameters = []
     needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if needed:
         what = "{}: the constructor of {} ({}) needs {}; adapters are made without arguments"
         raise AdapterError(what.format(target, adapter.__name__, _location(adapter), ", ".join(needed)))
-    result: BatchNormAdapter = _guarded("{}: {}() raised".format(target, adapter.__name__), adapter)
+    if options.device and "device" not in [p.name for p in parameters]:
+        what = "{}: the constructor of {} ({}) takes no device, so that it cannot be told --device {}"
+        raise AdapterError(what.format(target, adapter.__name__, _location(adapter), options.device))
+    named = {"device": options.device} if options.device else {}
+    made = functools.partial(adapter, **named)
+    result: BatchNormAdapter = _guarded("{}: {}() raised".format(target, adapter.__name__), made)
     return result
 
 

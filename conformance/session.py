@@ -13,7 +13,7 @@ from typing import Any, Self
 from adapters import host, wire
 from adapters.executor import AdapterError, describe, execute, load
 from adapters.interface import Description
-from adapters.loader import is_file, split
+from adapters.naming import Options, absolute, needs_here
 from adapters.program import Failure, Program, Trace
 from adapters.wire import TruncatedError, WireError
 from conformance.conversation import Awaited, Collector, Timeouts
@@ -25,6 +25,7 @@ __all__ = ["HostSession", "InProcessSession", "Session", "SessionError", "Timeou
 #: Lines of standard error in a message.
 _SHOWN = 15
 DEFAULT_TIMEOUTS = Timeouts()
+NO_OPTIONS = Options()
 
 
 class SessionError(Exception):
@@ -66,11 +67,11 @@ class Session:
 class InProcessSession(Session):
     """Runs the adapter in this process, where a debugger can follow it and a crash ends everything."""
 
-    def __init__(self, target: str, path: Sequence[str]) -> None:
+    def __init__(self, target: str, path: Sequence[str], options: Options) -> None:
         self.target = target
         begin = time.perf_counter()
         try:
-            self._adapter = load(target, path)
+            self._adapter = load(target, path, options)
             self.description = describe(self._adapter)
         except AdapterError as error:
             raise SessionError(f"{error} (in this process, {sys.executable})") from error
@@ -110,12 +111,11 @@ class HostSession(Session):
         threads: int,
         limit: int,
         variables: Mapping[str, str],
+        options: Options,
     ) -> None:
-        module, name = split(target)
         self.target = target
-        #: Absolute, so that a host started later finds the same files.
-        self._target = f"{Path(module).absolute()}:{name}" if is_file(module) else target
-        self._path = tuple(str(Path(folder).absolute()) for folder in path or ([] if is_file(module) else ["."]))
+        self._target, self._options = absolute(target), options
+        self._path = tuple(str(Path(folder).absolute()) for folder in path or (["."] if needs_here(target) else []))
         self._python, self._timeouts, self._threads, self._limit = python, timeouts, threads, limit
         self._variables = variables
         self._host: HostProcess | None = None
@@ -149,7 +149,8 @@ class HostSession(Session):
         try:
             # What a host wrote before it went is still there to be read.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                process.send("load", (self._target, self._path, self._limit), self._timeouts.load)
+                load = (self._target, self._path, self._limit, tuple(self._options))
+                process.send("load", load, self._timeouts.load)
             answer = process.receive(self._timeouts.load)
         except TimeLimitError:
             process.show_stack()
@@ -236,8 +237,9 @@ def open_session(
     threads: int = 1,
     limit: int = wire.LIMIT,
     variables: Mapping[str, str] = MappingProxyType({}),
+    options: Options = NO_OPTIONS,
 ) -> Session:
-    """Return a session on ``package.module:Class`` or ``path/to/file.py:Class``.
+    """Return a session on ``package.module:Class``, ``path/to/file.py:Class`` or code of a kind (``adapters.naming``).
 
     ``python`` is the interpreter of the host (default: this one); ``path`` is appended to its ``sys.path`` (default:
     the current directory for a dotted name, the file's folder for a file); ``threads`` pins its numerical libraries;
@@ -246,8 +248,8 @@ def open_session(
     """
     try:
         if in_process:
-            return InProcessSession(target, path)
-        return HostSession(target, path, python or sys.executable, timeouts, threads, limit, variables)
+            return InProcessSession(target, path, options)
+        return HostSession(target, path, python or sys.executable, timeouts, threads, limit, variables, options)
     except AdapterError as error:
         raise SessionError(str(error)) from error
 
@@ -271,4 +273,5 @@ def open_target(
         timeouts=timeouts,
         threads=threads,
         variables=dict(target.variables),
+        options=target.options,
     )

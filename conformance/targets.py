@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from adapters.naming import ADAPTER, KINDS, AdapterError, Options, parse
 from adapters.registry import GROUPS, REGISTRY, expand
 
 
@@ -23,19 +24,22 @@ class Target(NamedTuple):
     extra: str = ""
     #: The environment that it runs in; empty for the interpreter of the suite.
     environment: str = ""
-    #: That environment's Python, variables for the host, facts for the report; known once it is ready.
+    #: The Python that it runs under, where not the suite's; an environment's is known once that is ready.
     python: str = ""
+    #: An environment's variables for the host, and its facts for the report.
     variables: tuple[tuple[str, str], ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
     #: Why its environment cannot be had.
     unavailable: str = ""
+    #: What the user says of a target that has no adapter.
+    options: Options = Options()
 
     @property
     def missing(self) -> str:
         """Why it cannot run where it is to run; empty where it can, or where only trying will tell."""
         if self.unavailable or self.environment:
             return self.unavailable
-        if not self.module or importlib.util.find_spec(self.module) is not None:
+        if not self.module or self.python or importlib.util.find_spec(self.module) is not None:
             return ""
         return f'{self.module} is not installed here: pip install "bn-conformance[{self.extra}]"'
 
@@ -84,7 +88,8 @@ def resolve(names: Iterable[str]) -> tuple[Target, ...]:
         if name not in known_names():
             raise UsageError(
                 f"no implementation is called {name!r}: {nearest(name, known_names())} "
-                "An adapter of your own is named package.module:Class or path/to/file.py:Class."
+                f"An adapter of your own is named {ADAPTER}; code without one by its kind ({', '.join(KINDS)}), "
+                "as in torch:package.module:Class."
             )
         for entry in expand(name):
             full = entry.name + (f"@{environment}" if environment else "")
@@ -93,15 +98,14 @@ def resolve(names: Iterable[str]) -> tuple[Target, ...]:
 
 
 def _add_class(target: str, environment: str, targets: dict[str, Target]) -> None:
-    """Add an adapter class under its own name, or under its whole path where that name is taken."""
-    from adapters.loader import AdapterError, is_file, split
-
+    """Add somebody's own code under its own name, or under its whole path where that name is taken."""
     try:
-        module, name = split(target)
+        reference = parse(target)
     except AdapterError as error:
         raise UsageError(str(error)) from error
-    if is_file(module) and not Path(module).is_file():
-        raise UsageError(f"{target}: there is no file {module}")
+    if reference.file and not Path(reference.file).is_file():
+        raise UsageError(f"{target}: there is no file {reference.file}")
+    name = reference.label
     if all((known.target, known.environment) != (target, environment) for known in targets.values()):
         suffix = f"@{environment}" if environment else ""
         taken = name + suffix in targets or name in known_names()
