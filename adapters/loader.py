@@ -5,7 +5,6 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
-import os
 import re
 import sys
 import traceback
@@ -15,7 +14,7 @@ from typing import Any, Callable, List, Sequence, Tuple
 
 from adapters.checks import Malformed, check_conventions, check_description, kind_of, nearest
 from adapters.interface import BatchNormAdapter, Capabilities, Conventions, Description, Execution, Spec, Unsupported
-from adapters.naming import WHOLE, AdapterError, Options, is_file, parse
+from adapters.naming import NO_OPTIONS, WHOLE, AdapterError, Options, is_file, parse
 
 __all__ = ["AdapterError", "describe", "described", "last_lines", "load"]
 
@@ -41,7 +40,7 @@ def described(error: BaseException) -> str:
     return type(error).__name__ + (": " + text[:500] if text else "")
 
 
-def load(target: str, path: Sequence[str] = (), options: Options = Options()) -> BatchNormAdapter:
+def load(target: str, path: Sequence[str] = (), options: Options = NO_OPTIONS) -> BatchNormAdapter:
     """Return an adapter for a target: an instance of the class that it names, or one made for its kind of code.
 
     ``path`` is appended to ``sys.path``; where it is empty, the file's folder is, or the current one for a dotted

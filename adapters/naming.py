@@ -33,6 +33,9 @@ class Options(NamedTuple):
     device: str = ""
 
 
+NO_OPTIONS = Options()
+
+
 class Reference(NamedTuple):
     """A target taken apart: its kind ("" for an adapter class), module or file, and the name in it."""
 

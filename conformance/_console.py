@@ -28,6 +28,26 @@ CacheFolder = Annotated[
     Path | None,
     typer.Option("--cache", metavar="FOLDER", help="Where environments are kept (default: the user's cache folder)."),
 ]
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="NAME=MEANING",
+        help="For code without an adapter: what an argument or attribute stands for (eps=epsilon, momentum=decay), or "
+        "its value (groups=4). Can be repeated.",
+    ),
+]
+PythonOption = Annotated[
+    str,
+    typer.Option(
+        "--python",
+        metavar="PATH",
+        help="Run them under this interpreter, which needs NumPy beside what they need.",
+    ),
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="DEVICE", help="Device for adapters that can be told one, such as cuda.")
+]
 InProcess = Annotated[bool, typer.Option("--in-process", help="Run adapters in this process, for a debugger.")]
 
 

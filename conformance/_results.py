@@ -183,6 +183,7 @@ def counterexample(
     path = plan.out / "cases" / f"{requirement.id}-{name}-{kind.split()[0]}.json"
     save(found.case, path, requirement=requirement.id, implementation=target.spelled)
     command = ["bn-conformance", "replay", path.as_posix(), *(f"--path={folder}" for folder in plan.path)]
+    command += target.arguments
     evidence = found.evidence
     return Counterexample(
         kind=kind,

@@ -16,9 +16,12 @@ from conformance import env_cli, mutants_cli
 from conformance._console import (
     CacheFolder,
     Debug,
+    DeviceOption,
     EnvironmentsFile,
     InProcess,
+    MapOption,
     PathOption,
+    PythonOption,
 )
 from conformance._console import clear_errors as _clear_errors
 from conformance._console import fail as _fail
@@ -91,6 +94,9 @@ def run(
         float, typer.Option(min=0.1, metavar="SECONDS", help="Time for a call; three times that for a first one.")
     ] = 20.0,
     path: PathOption = None,
+    map_: MapOption = None,
+    python: PythonOption = "",
+    device: DeviceOption = "",
     environments: EnvironmentsFile = None,
     cache: CacheFolder = None,
     debug: Debug = False,
@@ -104,13 +110,16 @@ def run(
         from conformance import runner
         from conformance.plan import PROFILES, SHORT_EXPLAINING
         from conformance.progress import watch
+        from conformance.targets import told
 
         if in_process and workers > 1:
             _fail("--in-process runs everything in this process: it cannot be combined with -n", 2)
+        if in_process and python:
+            _fail("--in-process runs everything in this process: it cannot be combined with --python", 2)
         names = _spread(implementations or [], env or [], environments)
         plan = _plan(names, keyword, out)
         plan = plan._replace(
-            targets=_ready(plan.targets, in_process, environments, cache),
+            targets=_ready(told(plan.targets, python, map_ or (), device), in_process, environments, cache),
             explaining=SHORT_EXPLAINING if fail_fast else PROFILES[profile].explaining,
             sought=PROFILES[profile].sought if cases is None else 0,
             in_process=in_process,
@@ -243,6 +252,9 @@ def replay(
     ] = "",
     in_process: InProcess = False,
     path: PathOption = None,
+    map_: MapOption = None,
+    python: PythonOption = "",
+    device: DeviceOption = "",
     environments: EnvironmentsFile = None,
     cache: CacheFolder = None,
     debug: Debug = False,
@@ -253,9 +265,10 @@ def replay(
     """
     with _clear_errors(debug):
         from conformance.replay import replay_file
+        from conformance.targets import told
 
         def ready(targets: tuple["Target", ...]) -> tuple["Target", ...]:
-            return _ready(targets, in_process, environments, cache)
+            return _ready(told(targets, python, map_ or (), device), in_process, environments, cache)
 
         code = replay_file(file, implementation, ready, in_process=in_process, path=tuple(path or ()), say=_say)
     raise typer.Exit(code)

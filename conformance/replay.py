@@ -4,10 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from conformance.case import CaseError, load
+from conformance.introduction import meet
 from conformance.plan import sorted_catalogue
 from conformance.pool import Pool, Pooled
 from conformance.requirements import Requirement
-from conformance.session import Session, open_target
+from conformance.session import Session
 from conformance.survey import survey
 from conformance.tally import Tally
 from conformance.targets import Target, UsageError, resolve
@@ -40,7 +41,7 @@ def replay_file(
     say(repr(case.held) + "\n")
     codes = []
     for target in targets:
-        with open_target(target, path=path, in_process=in_process) as session:
+        with meet(target, path=path, in_process=in_process) as session:
             say(f"{target.name}: {session.description.framework} {session.description.version}")
             codes.append(_judge(Pooled(case, b""), requirements, session, say))
     return 1 if 1 in codes else max(codes)

@@ -13,7 +13,7 @@ from typing import Any, Self
 from adapters import host, wire
 from adapters.executor import AdapterError, describe, execute, load
 from adapters.interface import Description
-from adapters.naming import Options, absolute, needs_here
+from adapters.naming import NO_OPTIONS, Options, absolute, needs_here
 from adapters.program import Failure, Program, Trace
 from adapters.wire import TruncatedError, WireError
 from conformance.conversation import Awaited, Collector, Timeouts
@@ -25,7 +25,6 @@ __all__ = ["HostSession", "InProcessSession", "Session", "SessionError", "Timeou
 #: Lines of standard error in a message.
 _SHOWN = 15
 DEFAULT_TIMEOUTS = Timeouts()
-NO_OPTIONS = Options()
 
 
 class SessionError(Exception):
@@ -67,7 +66,7 @@ class Session:
 class InProcessSession(Session):
     """Runs the adapter in this process, where a debugger can follow it and a crash ends everything."""
 
-    def __init__(self, target: str, path: Sequence[str], options: Options) -> None:
+    def __init__(self, target: str, path: Sequence[str], options: Options = NO_OPTIONS) -> None:
         self.target = target
         begin = time.perf_counter()
         try:

@@ -5,7 +5,8 @@ import time
 from concurrent.futures import Future
 
 from conformance.plan import Plan
-from conformance.session import Session, SessionError, open_target
+from conformance.introduction import meet
+from conformance.session import Session, SessionError
 from conformance.targets import Target
 
 
@@ -37,7 +38,7 @@ class Sessions:
 
     def _open_now(self, target: Target) -> Session:
         plan = self._plan
-        return open_target(
+        return meet(
             target,
             path=plan.path,
             in_process=plan.in_process,

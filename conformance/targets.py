@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -44,11 +45,46 @@ class Target(NamedTuple):
         return f'{self.module} is not installed here: pip install "bn-conformance[{self.extra}]"'
 
     @property
+    def arguments(self) -> list[str]:
+        """The options of the command line that say the same of it again."""
+        told = [f"--map={theirs}={ours}" for theirs, ours in self.options.map]
+        told += [f"--device={self.options.device}"] if self.options.device else []
+        return told + ([f"--python={self.python}"] if self.python and not self.environment else [])
+
+    @property
     def spelled(self) -> str:
         """What ``resolve`` makes this target of: the name of a registered one, else the import path."""
         if base_name(self.name) in known_names():
             return self.name
         return self.target + (f"@{self.environment}" if self.environment else "")
+
+
+def told(
+    targets: tuple[Target, ...], python: str = "", map_: Iterable[str] = (), device: str = ""
+) -> tuple[Target, ...]:
+    """The targets with what the user says of them: an interpreter, meanings of names, a device.
+
+    Raises UsageError for what makes no sense.
+    """
+    pairs = []
+    for text in map_:
+        theirs, sign, ours = text.partition("=")
+        if not sign or not theirs or not ours:
+            raise UsageError(f"--map {text}: expected NAME=MEANING or NAME=VALUE, for instance eps=epsilon")
+        pairs.append((theirs, ours))
+    if python:
+        found = shutil.which(Path(python).expanduser())
+        if found is None:
+            raise UsageError(
+                f"--python {python}: there is no such program; expected an interpreter, as in venv/bin/python"
+            )
+        # Not resolved: a virtual environment's interpreter is a link, which says by its place what it is.
+        python = str(Path(found).absolute())
+    clash = next((t.name for t in targets if t.environment and python), "")
+    if clash:
+        raise UsageError(f"--python cannot be combined with the environment of {clash}")
+    options = Options(tuple(pairs), device)
+    return tuple(t._replace(python=python or t.python, options=options) for t in targets)
 
 
 def base_name(name: str) -> str:
