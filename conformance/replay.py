@@ -41,7 +41,7 @@ def replay_file(
     say(repr(case.held) + "\n")
     codes = []
     for target in targets:
-        with meet(target, path=path, in_process=in_process) as session:
+        with meet(target, path=path, in_process=in_process, smoked=False) as session:
             say(f"{target.name}: {session.description.framework} {session.description.version}")
             codes.append(_judge(Pooled(case, b""), requirements, session, say))
     return 1 if 1 in codes else max(codes)
