@@ -152,8 +152,9 @@ class GivenNumpyLayer(Layer):
         for role, name in self.names.items():
             value = getattr(state, role)
             if value is not None:
-                shape = np.shape(held.get(name))
-                _set(self.made, name, np.array(value).reshape(shape if np.size(held.get(name)) == value.size else -1))
+                there: Any = held.get(name)
+                fits = np.size(there) == value.size
+                _set(self.made, name, np.array(value).reshape(np.shape(there) if fits else value.shape))
 
 
 class GivenNumpyObject(Given):

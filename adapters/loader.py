@@ -35,7 +35,9 @@ def last_lines(error: BaseException, count: int = 12) -> Tuple[str, ...]:
 
 
 def described(error: BaseException) -> str:
-    """Return "ValueError: text", the text shortened."""
+    """Return "ValueError: text", the text shortened; what is our own message stands for itself."""
+    if isinstance(error, AdapterError):
+        return str(error)
     text = " ".join(str(error)[:_LONGEST].split())
     return type(error).__name__ + (": " + text[:500] if text else "")
 

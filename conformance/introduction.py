@@ -27,6 +27,8 @@ class FamiliarSession(Session):
         self.description = inner.description._replace(
             capabilities=capabilities, notes=(*inner.description.notes, *notes)
         )
+        #: What was found out, in words.
+        self.introduction = (_summary(capabilities), *notes)
         #: The conventions found, by spec; None where the implementation's own declaration stands.
         self.conventions: Callable[[Spec], Conventions] | None = None
 
@@ -47,6 +49,19 @@ class FamiliarSession(Session):
         self.inner.close()
 
 
+def _summary(capabilities: Capabilities) -> str:
+    """What works, in words."""
+    ranks_ = ", ".join(str(rank) for rank in capabilities.ranks)
+    flags = "" if capabilities.flags else "; always with gamma and beta"
+    gradients = "" if capabilities.training_gradients else "; no gradients"
+    return f"the first example looks right; ranks {ranks_}; {', '.join(capabilities.dtypes)}{flags}{gradients}"
+
+
+def is_stranger(target: Target) -> bool:
+    """Whether somebody else wrote it: such an implementation is met with an example before it is judged."""
+    return not target.target.startswith(_OURS)
+
+
 def meet(
     target: Target,
     *,
@@ -61,7 +76,7 @@ def meet(
     Raises SessionError where it is missing, and where smoke finds that its adapter is wrong, with advice.
     """
     session = open_target(target, path=path, in_process=in_process, timeouts=timeouts, threads=threads)
-    if target.target.startswith(_OURS):
+    if not is_stranger(target):
         return session
     try:
         return introduce(session, target.name, smoked=smoked)

@@ -14,6 +14,8 @@ from reports.records import Result, Results
 from reports.verdict import Verdict
 
 Tell = Callable[[Event], None]
+#: Characters of a reason while the run goes on; the summary has all of it.
+_SHOWN = 160
 #: Outcomes that the summary lists one by one.
 _LISTED = ("fail", "crash", "timeout", "error", "stale known failure", "mistrusted")
 
@@ -33,6 +35,8 @@ def watch() -> Iterator[Tell]:
         task = bar.add_task("", total=None)
 
         def tell(event: Event) -> None:
+            if event.said:
+                bar.console.print(event.said, highlight=False, markup=False)
             if event.doing:
                 bar.update(task, description=event.doing, total=event.cases_in_all or None)
             bar.advance(task, event.cases_done)
@@ -47,7 +51,7 @@ def _plain() -> Tell:
     started = time.perf_counter()
 
     def tell(event: Event) -> None:
-        line = event.doing or (_line(event.done) if event.done is not None else "")
+        line = event.said or event.doing or (_line(event.done) if event.done is not None else "")
         # Whoever read the progress may have gone: the run goes on.
         with contextlib.suppress(BrokenPipeError):
             if line:
@@ -68,7 +72,7 @@ def _line(done: Done) -> str:
         counts = Counter(result.outcome for result in done.results)
         return f"{_name(done)}: " + ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts.items()))
     if done.no_run:
-        return f"{_name(done)}: no run, {_first_line(done.no_run)}"
+        return f"{_name(done)}: no run, {_first_line(done.no_run)[:_SHOWN]}"
     failing = sum(1 for tally in done.survey.tallies.values() if tally.failing or tally.broken)
     found = f"{failing} requirements fail" if failing else "nothing fails"
     return f"{_name(done)}: {done.survey.accounts.checks} checks, {found}"

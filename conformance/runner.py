@@ -13,8 +13,10 @@ from conformance._header import header
 from conformance.agreement import Sample, agreements
 from conformance.families import FAMILIES, in_turn
 from conformance.interruption import Interrupted, Interruptible
+from conformance.introduction import is_stranger
 from conformance.plan import Plan
 from conformance.pool import Larder
+from conformance.session import SessionError
 from conformance.sessions import Sessions
 from conformance.tally import Accounts, Survey
 from conformance.unit import Concluded, Conclusion, Surveyed, Unit, declared, observed_conventions, unexplained
@@ -36,6 +38,8 @@ class Event:
     """What a run tells whoever watches it: what it is about to do, its size, cases done, units finished."""
 
     doing: str = ""
+    #: Something that was found out.
+    said: str = ""
     cases_in_all: int = 0
     cases_done: int = 0
     done: Done | None = None
@@ -122,6 +126,8 @@ class _Run:
         #: Those of this process, where it does all the work itself.
         self._sessions: Sessions | None = None
         self.books = _Books()
+        #: Implementations that the first example has shown to be unusable.
+        self._refused: set[str] = set()
         self._samples: dict[str, list[Sample]] = {target.name: [] for target in plan.targets}
         self._conventions: dict[str, set[Conventions]] = {target.name: set() for target in plan.targets}
         #: Surveys of implementations that are not concluded, and the families that they are of.
@@ -140,6 +146,23 @@ class _Run:
         """Let the first host start, while the cases are drawn here."""
         self._sessions = Sessions(self._plan)
         self._sessions.prepare(self._plan.targets[0])
+
+    def greet(self) -> None:
+        """Meet what somebody else wrote before anything is drawn: whether it is plausible is known at once."""
+        sessions = self._sessions or Sessions(self._plan)
+        for target in [target for target in self._plan.targets if is_stranger(target)]:
+            self._tell(Event(doing=f"{target.name}: first example"))
+            try:
+                session, seconds = sessions.get(target)
+            except SessionError as error:
+                self._refused.add(target.name)
+                self._tell(Event(said=str(error).split("\n", maxsplit=1)[0]))
+                continue
+            self.books.imports[target.name] = seconds
+            for line in getattr(session, "introduction", ()):
+                self._tell(Event(said=f"{target.name}: {line}"))
+        if self._sessions is None:
+            sessions.close()
 
     def _units(self) -> list[Unit]:
         """What is to be run. Where the cases come in two helpings, a few telling ones of each family are first."""
@@ -160,7 +183,9 @@ class _Run:
             return
         started = time.perf_counter()
         drawn = {}
-        for family in self._plan.families:
+        if self._refused >= {target.name for target in self._plan.targets}:
+            drawn = {family: pools.Pool(family, seed, (), ()) for family in self._plan.families}
+        for family in [family for family in self._plan.families if family not in drawn]:
             self._tell(Event(doing=f"drawing cases, {FAMILIES[family].title.lower()}"))
             drawn[family] = pools.draw(family, seed, FAMILIES[family].count(cases))
         self._plan = self._plan._replace(pools=drawn)
@@ -228,6 +253,7 @@ def run(plan: Plan, header: Header, workers: int, tell: Tell) -> Results:
         try:
             if min(workers, units) <= 1:
                 under_way.prepare()
+            under_way.greet()
             under_way.draw(header.seed, header.cases_per_family)
             under_way.run(workers, header.cases_per_family)
         except Interrupted as interruption:

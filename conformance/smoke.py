@@ -57,6 +57,9 @@ def example(rank: int, capabilities: Capabilities, dtype: str = "float32", flag:
     size = int(np.prod(extents))
     # Small numbers without a pattern: 7 and 11 have no factor in common with any extent.
     x = ((np.arange(size) * 7) % 11 / 4 - 1).reshape(extents)
+    along = [1] * rank
+    along[axis] = CHANNELS
+    x = x * np.reshape([1.0, 0.5, 2.0], along) + np.reshape([0.0, 0.75, -1.5], along)
     dy = ((np.arange(size) * 11 + 3) % 13 / 4 - 1.5).reshape(extents)
     before = _state(spec, [1.5, -2.0, 0.5], [0.5, 1.0, -1.0], [1.0, -0.5, 2.0], [0.25, 2.0, 4.0])
     after = _state(spec, [2.0, 0.75, -1.0], [-0.25, 0.0, 3.0], [-2.0, 0.25, 0.5], [1.0, 0.5, 9.0])

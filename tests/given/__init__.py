@@ -1,0 +1,1 @@
+"""Code as people have it, without adapters: what the kinds of targets are tried on."""
