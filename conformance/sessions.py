@@ -4,8 +4,8 @@ import threading
 import time
 from concurrent.futures import Future
 
-from conformance.plan import Plan
 from conformance.introduction import meet
+from conformance.plan import Plan
 from conformance.session import Session, SessionError
 from conformance.targets import Target
 
