@@ -44,6 +44,17 @@ class FamiliarSession(Session):
             return trace
         return trace._replace(conventions=self.conventions(program.spec))
 
+    def learn(self) -> None:
+        """Measure the conventions, since none are declared."""
+        from conformance import wizard
+
+        asked = example(ranks(self.description.capabilities)[0], self.description.capabilities)
+        guess = self.inner.run(Program(asked.spec, (asked.before,), ())).conventions or Conventions()
+        found = wizard.measure(self, guess)
+        self.conventions = found
+        self.introduction += found.lines
+        self.description = self.description._replace(notes=(*self.description.notes, *found.lines))
+
     def close(self) -> None:
         """End the session."""
         self.inner.close()
@@ -97,7 +108,10 @@ def introduce(session: Session, name: str, *, smoked: bool = True) -> Session:
     found = session.description.capabilities, tuple[str, ...]()
     if "capabilities" in undeclared:
         found = find_capabilities(session)
-    return FamiliarSession(session, *found)
+    familiar = FamiliarSession(session, *found)
+    if "conventions" in undeclared:
+        familiar.learn()
+    return familiar
 
 
 class _Trials:
