@@ -51,7 +51,7 @@ class FamiliarSession(Session):
         asked = example(ranks(self.description.capabilities)[0], self.description.capabilities)
         guess = self.inner.run(Program(asked.spec, (asked.before,), ())).conventions or Conventions()
         found = wizard.measure(self, guess)
-        self.conventions = found
+        self.conventions = found.of
         self.introduction += found.lines
         self.description = self.description._replace(notes=(*self.description.notes, *found.lines))
 

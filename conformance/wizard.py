@@ -37,7 +37,7 @@ class Found(NamedTuple):
 
     table: dict[Place, Conventions]
 
-    def __call__(self, spec: Spec) -> Conventions:
+    def of(self, spec: Spec) -> Conventions:
         """Those of a spec; of the nearest one that was measured where it was not."""
         near = sorted(self.table, key=lambda p: (p[1] != spec.dtype, abs(p[0] - spec.rank)))
         return self.table.get((spec.rank, spec.dtype)) or self.table[near[0]]
@@ -134,7 +134,8 @@ def _measured(session: Session, spec: Spec, names: list[str], known: Conventions
             continue
         values = next(_values(session, convention, spec, known), None)
         if values and getattr(known, convention.field) not in values:
-            known = known._replace(**{convention.field: values[0]})
+            changed: dict[str, Any] = {convention.field: values[0]}
+            known = known._replace(**changed)
     return known
 
 

@@ -46,7 +46,7 @@ def test_conventions_are_measured(name: str, expected: Conventions) -> None:
     wrong = Conventions(moving_variance="unbiased", single="refused", empty="unchanged")
     found = wizard.measure(session, wrong)
     for rank in (2, 4):
-        seen = found(Spec((None,) * (rank - 1) + (3,), (-1,), 1e-3, 0.9))
+        seen = found.of(Spec((None,) * (rank - 1) + (3,), (-1,), 1e-3, 0.9))
         assert seen.moving_variance == expected.moving_variance
         assert seen.epsilon_floor == pytest.approx(expected.epsilon_floor, rel=1e-3)
         assert (seen.single, seen.empty) == ("beta", "nan")
