@@ -18,6 +18,8 @@ from conformance.targets import Target
 from reports.records import Counterexample, Mismatch, Outcome, Result, number
 
 REFERENCE = Conventions()
+#: Examples of an element type from which on it must have the evidence that is asked of all together.
+FEW = 10
 #: Longest printed case that a record carries; larger ones are in the case file.
 LONGEST_CODE = 4000
 
@@ -62,6 +64,9 @@ def _without_failure(tally: Tally, survey: Survey) -> tuple[Outcome, str]:
         if judged == 0:
             return "mistrusted", "no example says anything of it"
         return "mistrusted", f"only {tally.evidence} of {judged} examples could have shown a fault"
+    for dtype, (of_dtype, telling) in sorted(tally.by_dtype.items()):
+        if of_dtype >= FEW and telling < requirement.evidence * of_dtype:
+            return "mistrusted", f"only {telling} of {of_dtype} examples in {dtype} could have shown a fault"
     deviations = sorted(
         {
             f"{name} = {getattr(conventions, name)}"
@@ -109,6 +114,7 @@ def result(
         proven_ratio=None if proven is None else number(proven),
         smallest_ratio=smallest,
         examples=tally.examples(),
+        evidence_by_dtype={dtype: list(counts) for dtype, counts in sorted(tally.by_dtype.items())},
         histogram=tally.histogram(),
         counterexamples=counterexamples,
         stderr=list(tally.failure.stderr) if tally.failure is not None and not tally.failing else [],

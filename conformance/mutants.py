@@ -21,7 +21,7 @@ from adapters.interface import Capabilities
 from conformance.families import FAMILIES, in_turn
 from conformance.pool import Pool, Pooled, fitted
 from conformance.requirements import CATALOGUE
-from conformance.session import InProcessSession, Session
+from conformance.session import InProcessSession, Session, SessionError
 from conformance.survey import judge_pooled
 from conformance.tally import Survey, Tally
 from reports.mutant_records import Exhibit, Fate, Kill
@@ -57,6 +57,8 @@ class Options(NamedTuple):
     whole: bool = False
     path: tuple[str, ...] = ()
     limit: float = LIMIT
+    #: What cannot be loaded counts as caught.
+    mechanical: bool = False
 
 
 class TooLongError(Exception):
@@ -121,6 +123,11 @@ def fate(subject: Subject, killers: list[str]) -> Fate:
     return "caught" if not subject.named or set(killers) & set(subject.named) else "caught elsewhere"
 
 
+def _unloadable(subject: Subject, why: str) -> Exhibit:
+    kill = Kill(requirement="loading", cases=0, seconds=0.0, ratio="inf", message=why.splitlines()[0][:200])
+    return Exhibit(**(subject._asdict() | {"named": []}), fate="caught", kills=[kill])
+
+
 def _kill(tally: Tally, cases: int, seconds: float) -> Kill:
     example, failure = tally.smallest, tally.failure
     ratio, message = float("inf"), "" if failure is None else f"{failure.kind}: {failure.message}"
@@ -158,7 +165,15 @@ def time_limit(seconds: float) -> Iterator[None]:
 def judge_block(subjects: list[Subject], pools: dict[int, Pool], options: Options) -> list[Exhibit]:
     """Put some subjects to the test, case by case."""
     fits: dict[tuple[int, Capabilities], Pool] = {}
-    trials = [_trial(subject, pools, fits, options) for subject in subjects]
+    records: list[Exhibit] = []
+    trials: list[_Trial] = []
+    for subject in subjects:
+        try:
+            trials.append(_trial(subject, pools, fits, options))
+        except SessionError as error:
+            if not options.mechanical:
+                raise
+            records.append(_unloadable(subject, str(error)))
     under_way = trials
     with np.errstate(all="ignore"):
         for seen in range(max((len(pool.cases) for pool in fits.values()), default=0)):
@@ -171,7 +186,7 @@ def judge_block(subjects: list[Subject], pools: dict[int, Pool], options: Option
             under_way = [trial for trial in under_way if not trial.over(seen + 1, options)]
             if not under_way:
                 break
-    return [trial.record() for trial in trials]
+    return [*records, *(trial.record() for trial in trials)]
 
 
 def _distinct(pools: list[Pool], number: int) -> list[Pooled]:

@@ -4,6 +4,7 @@ import datetime as dt
 import math
 import shlex
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -34,12 +35,17 @@ def mutants(
     whole: Annotated[
         bool, typer.Option("--whole", help="Run all cases on every fault, even when all that name it have caught it.")
     ] = False,
+    mechanical: Annotated[
+        bool,
+        typer.Option("--mechanical", help="Run all small changes of the reference's source instead of the zoo."),
+    ] = False,
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help=f"Folder for {FILE_NAME} and {PAGE_NAME}.")] = None,
     debug: Debug = False,
 ) -> None:
     """Run the shipped zoo: faulty implementations, which must be caught, and correct ones, which must not be flagged.
 
     Exit codes: 0 no fault survives and no correct variant is flagged; 1 otherwise; 2 a request that makes no sense.
+    Mechanical mutants may be equivalent to the reference: they may survive (see docs/mutation.md).
     """
     with clear_errors(debug):
         if faults_only and variants_only:
@@ -48,17 +54,21 @@ def mutants(
         from conformance.plan import PROFILES
         from reports.mutant_records import exit_code
 
-        subjects = chosen(names or [], faults=not variants_only, variants=not faults_only)
         if out is not None:
             _make(out)
-        options = Options(whole=whole)
+        options = Options(seen=1, whole=whole, mechanical=True) if mechanical else Options(whole=whole)
         head = _header(profile, seed, cases or PROFILES[profile].cases, options)
-        found = run(subjects, head, options, workers)
+        with tempfile.TemporaryDirectory(prefix="bn-mutants-") as folder:
+            if mechanical:
+                subjects = mutated(names or [], Path(folder))
+            else:
+                subjects = chosen(names or [], faults=not variants_only, variants=not faults_only)
+            found = run(subjects, head, options, workers)
         for line in summary(found):
             say(line)
         if out is not None:
             _write(found, out)
-        code = exit_code(found.exhibits)
+        code = 0 if mechanical else exit_code(found.exhibits)
     raise typer.Exit(code)
 
 
@@ -73,6 +83,19 @@ def chosen(names: list[str], *, faults: bool, variants: bool) -> "list[Subject]"
         if name not in known:
             raise UsageError(f"no exhibit or theme of the zoo is called {name!r}: {nearest(name, known)}")
     return [s for s in subjects if not names or s.name in names or s.theme in names]
+
+
+def mutated(kinds: list[str], folder: Path) -> "list[Subject]":
+    """The mechanical mutants of these kinds, written into a folder; raises UsageError for what is no kind."""
+    from conformance.mechanical import subjects
+    from conformance.targets import UsageError, nearest
+
+    made = subjects(folder)
+    known = sorted({s.theme for s in made})
+    for kind in kinds:
+        if kind not in known:
+            raise UsageError(f"no kind of change is called {kind!r}: {nearest(kind, known)}")
+    return [s for s in made if not kinds or s.theme in kinds]
 
 
 def _header(profile: "ProfileName", seed: int, cases: int, options: "Options") -> "MutantsHeader":

@@ -250,7 +250,7 @@ def _judge(tally: Tally, pooled: Pooled, run: Run, others: tuple[Run, ...] | Non
     elif not evidence.applies:
         tally.not_applicable += 1
     elif evidence.compared == 0:
-        tally.vacuous += 1
+        tally.say_nothing(pooled)
     else:
         tally.add(pooled, evidence, decided_by)
     return evidence.ratio

@@ -62,6 +62,8 @@ class Tally:
     refusals: dict[str, int] = field(default_factory=dict)
     #: Convention -> what was seen of it.
     observed: dict[str, set[str]] = field(default_factory=dict)
+    #: Element type of the input -> examples judged, and how many of them could have shown a fault.
+    by_dtype: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def merge(self, other: "Tally") -> None:
         """Add what the same requirement came to on other cases."""
@@ -71,6 +73,8 @@ class Tally:
             self.counts[cell] = self.counts.get(cell, 0) + count
         for reason, count in other.refusals.items():
             self.refusals[reason] = self.refusals.get(reason, 0) + count
+        for dtype, (judged, telling) in other.by_dtype.items():
+            self._count(dtype, judged, telling)
         for convention, seen in other.observed.items():
             self.observed.setdefault(convention, set()).update(seen)
         if other.worst is not None and (self.worst is None or other.worst.ratio > self.worst.ratio):
@@ -97,6 +101,7 @@ class Tally:
         """Count an example that was judged."""
         self._count_ratio(evidence.ratio)
         self.evidence += evidence.informative > 0
+        self._count(pooled.case.spec.dtype, 1, int(evidence.informative > 0))
         example = Example(pooled, evidence, decided_by)
         if self.worst is None or example.ratio > self.worst.ratio:
             self.worst = example
@@ -112,6 +117,15 @@ class Tally:
         self.total += 1
         self.unsupported += 1
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
+
+    def say_nothing(self, pooled: Pooled) -> None:
+        """Count an example whose bounds were all infinite."""
+        self.vacuous += 1
+        self._count(pooled.case.spec.dtype, 1, 0)
+
+    def _count(self, dtype: str, judged: int, telling: int) -> None:
+        before = self.by_dtype.get(dtype, (0, 0))
+        self.by_dtype[dtype] = before[0] + judged, before[1] + telling
 
     def _count_ratio(self, ratio: float) -> None:
         if ratio == 0:

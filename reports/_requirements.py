@@ -31,6 +31,8 @@ class Line(NamedTuple):
     ratio: str
     failing: str
     evidence: str
+    #: The element type with the smallest share of evidence, where that is below a half.
+    weakest: str
 
 
 class Listing(NamedTuple):
@@ -80,7 +82,22 @@ def _line(info: RequirementInfo, result: Result, grid: Grid, places: Places) -> 
         ratio=ratio(result.worst_ratio),
         failing=str(examples.failing) if examples.total else "–",
         evidence=f"{examples.evidence} / {applicable}" if applicable > 0 else "–",
+        weakest=_weakest(result),
     )
+
+
+def _weakest(result: Result) -> str:
+    """Name the element type in which the fewest examples could have shown a fault, if those were less than half."""
+    shares = {
+        dtype: (counts[1] / counts[0], counts)
+        for dtype, counts in result.evidence_by_dtype.items()
+        if len(counts) == 2 and counts[0] > 0
+    }
+    dtype = min(shares, key=lambda name: shares[name][0], default="")
+    if not dtype or shares[dtype][0] >= 0.5:
+        return ""
+    judged, telling = shares[dtype][1]
+    return f"{dtype} {telling} / {judged}"
 
 
 def _note(result: Result, bars: _plots.Bars | None) -> str:

@@ -1,12 +1,12 @@
 """Makes the page of a run over the zoo: which requirements caught which fault, how soon, and what got away."""
 
 import math
-import re
 from collections import Counter
 from statistics import median
 from typing import NamedTuple
 
 from reports._format import count, date, listing, seconds
+from reports._references import links
 from reports.html import environment
 from reports.mutant_records import FATES, WRONG, Exhibit, Fate, Mutants
 from reports.records import RequirementInfo
@@ -29,26 +29,6 @@ WORDS: dict[Fate, str] = {
 }
 #: Pixels of a column of the matrix, and the height of a row.
 PITCH, HEIGHT = 13, 14
-#: Where issue numbers live.
-_REPOSITORIES = {
-    "pytorch": "pytorch/pytorch",
-    "tensorflow": "tensorflow/tensorflow",
-    "keras": "keras-team/keras",
-    "onnx": "onnx/onnx",
-    "onnxruntime": "microsoft/onnxruntime",
-    "caffe": "BVLC/caffe",
-    "mlx": "ml-explore/mlx",
-    "jax": "jax-ml/jax",
-    "flax": "google/flax",
-    "mxnet": "apache/mxnet",
-    "chainer": "chainer/chainer",
-    "theano": "Theano/Theano",
-    "tvm": "apache/tvm",
-    "paddle": "PaddlePaddle/Paddle",
-    "tinygrad": "tinygrad/tinygrad",
-    "oneDNN": "uxlfoundation/oneDNN",
-}
-_ISSUE = re.compile(r"(?P<name>[\w./-]*)#(?P<number>\d+)")
 
 
 class Row(NamedTuple):
@@ -98,21 +78,6 @@ def sentence(mutants: Mutants) -> str:
         parts.append(f"none of {count(variants, 'correct variant')} flagged" if not alarms else flagged)
     text = ", ".join(parts) or "nothing was run"
     return text[:1].upper() + text[1:]
-
-
-def links(reference: str) -> list[tuple[str, str]]:
-    """A reference in parts, each with an address or none: ``pytorch#1`` is an issue there, a bare ``#2`` another."""
-    found, repository = [], ""
-    for part in filter(None, (part.strip() for part in reference.split(","))):
-        match = _ISSUE.fullmatch(part)
-        if match is not None and match["name"]:
-            repository = _REPOSITORIES.get(match["name"], match["name"])
-        known = match is not None and "/" in repository
-        if part.startswith("https://"):
-            found.append((part.removeprefix("https://"), part))
-        else:
-            found.append((part, f"https://github.com/{repository}/issues/{match['number']}" if known and match else ""))
-    return found
 
 
 def by_theme(exhibits: list[Exhibit]) -> list[tuple[str, Counter[Fate], float]]:

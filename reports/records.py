@@ -179,6 +179,8 @@ class Result(Record, frozen=True, kw_only=True, tag="result"):
     #: Ratio of the smallest counterexample.
     smallest_ratio: Number | None = None
     examples: Examples = Examples()
+    #: Element type of the input -> examples judged, and how many of them could have shown a fault.
+    evidence_by_dtype: dict[str, list[int]] = {}
     histogram: Histogram = Histogram()
     counterexamples: list[Counterexample] = []
     #: Last standard-error lines of the host where it broke.

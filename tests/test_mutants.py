@@ -10,8 +10,9 @@ from conformance.families import FAMILIES, in_turn
 from conformance.mutants import Options, Subject, TooLongError, fate, judge_all, judge_block, time_limit, zoo
 from conformance.pool import Pool, draw
 from conformance.zoo import FAULTS, VARIANTS
+from reports._references import links
 from reports.mutant_records import read, write
-from reports.mutants import links, render, sentence
+from reports.mutants import render, sentence
 from tests._commands import invoke
 from tests.sample_mutants import exhibit, mutants
 

@@ -2,6 +2,7 @@
 
 from conformance.families import FAMILIES
 from conformance.requirements import CATALOGUE, Requirement
+from conformance.zoo import FAULTS
 
 HEAD = """# Requirements
 
@@ -10,7 +11,8 @@ and the biased variance of a channel over the batch, ε epsilon, γ and β scale
 the moving mean and variance, dy the upstream gradient; dx, dγ and dβ are the gradients of Σ y·dy.
 
 Every result is judged within a bound on the rounding errors of a correct implementation, derived for the very case; "to
-the bit" means without one. This page is made by `python -m conformance.requirements`.
+the bit" means without one. Under each requirement stand the faults of the [zoo](zoo.md) that it must catch. This page
+is made by `python -m conformance.requirements`.
 """
 
 
@@ -29,7 +31,16 @@ def _entry(requirement: Requirement) -> str:
         facts.append(f"As declared in: {', '.join(f'`{name}`' for name in requirement.conventions)}.")
     if requirement.needs:
         facts.append(f"Asked of those who declare `{requirement.needs}`.")
-    return f"\n**{requirement.id} {requirement.name}.** {requirement.claim} *{' '.join(facts)}*\n"
+    claim = f"\n**{requirement.id} {requirement.name}.** {requirement.claim} *{' '.join(facts)}*\n"
+    return claim + _catches(requirement)
+
+
+def _catches(requirement: Requirement) -> str:
+    """The faults that name the requirement: those that name it first before the others."""
+    named = [fault for fault in FAULTS if requirement.id in fault.caught_by]
+    named.sort(key=lambda fault: (fault.caught_by.index(requirement.id), fault.name))
+    links = [f"[{fault.name}](zoo.md#{fault.name})" for fault in named]
+    return f"\nCatches {', '.join(links)}.\n" if links else ""
 
 
 if __name__ == "__main__":
