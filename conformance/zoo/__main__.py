@@ -8,9 +8,9 @@ from reports._references import links
 HEAD = """# The zoo
 
 The faulty implementations that the suite must catch, and the correct ones that it must let pass; `bn-conformance
-mutants` runs them all. Each is a subclass of the reference; the themes are the modules of `conformance/zoo/`. After each
-fault stand the requirements that must catch it, and, where it is known from the field, the issue. This page is made by
-`python -m conformance.zoo`.
+mutants` runs them all. Each is a subclass of the reference; the themes are the modules of `conformance/zoo/`. After
+each fault stand the requirements that must catch it, and, where it is known from the field, the issue. This page is
+made by `python -m conformance.zoo`.
 """
 
 

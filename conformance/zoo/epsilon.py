@@ -41,7 +41,7 @@ class ModeLayer(NumpyLayer):
         return super().infer(x, dy)
 
 
-@fault("1", "BN-109", "BN-205")
+@fault("1", "BN-109", "BN-205", reference="Tencent/ncnn#311")
 class EpsilonOutsideRoot(NumpyLayer):
     """Adds epsilon to the standard deviation."""
 
@@ -133,7 +133,7 @@ class EpsilonOnSumOfSquares(NumpyLayer):
         return super().moving_estimate(variance + np.float32(self.spec.epsilon * (1 - 1 / m)), m)
 
 
-@fault("2", "BN-205", "BN-201")
+@fault("2", "BN-205", "BN-201", reference="Tencent/ncnn#303")
 class EpsilonOnlyInTraining(ModeLayer):
     """Leaves epsilon out of the inference output."""
 
@@ -149,7 +149,7 @@ class EpsilonOnlyInInference(ModeLayer):
         return 1 / np.sqrt(np.maximum(variance, TINY)) if self.training else super().rsqrt(variance)
 
 
-@fault("2", "BN-205", "BN-201")
+@fault("2", "BN-205", "BN-201", reference="NervanaSystems/ngraph-onnx#142, PaddlePaddle/Paddle#5548")
 class EpsilonDefaultInInference(ModeLayer, OtherEpsilon):
     """Uses the default epsilon of 1e-5 in inference, as an exported model does that lost the attribute."""
 

@@ -26,7 +26,7 @@ class OtherCount(NumpyLayer):
         return self.scale() * r * (dy - dbeta / m - h * (dgamma / m)), dgamma, dbeta
 
 
-@fault("4", "BN-401", "BN-405")
+@fault("4", "BN-401", "BN-405", reference="facebookresearch/CrypTen#143")
 class StatisticsDetached(NumpyLayer):
     """Takes the batch's statistics for constants in dx."""
 
@@ -111,7 +111,7 @@ class GammaMagnitudeInDx(NumpyLayer):
         return np.where(self.scale() < 0, -dx, dx), dgamma, dbeta
 
 
-@fault("4", "BN-401")
+@fault("4", "BN-401", reference="denizyuret/Knet.jl#288")
 class GammaOmittedInDx(OtherCount):
     """Leaves gamma out of dx."""
 

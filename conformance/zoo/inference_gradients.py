@@ -10,7 +10,7 @@ from conformance.zoo.gradients import Gradients
 from conformance.zoo.registry import fault
 
 
-@fault("4", "BN-404")
+@fault("4", "BN-404", reference="apache/mxnet#9580, pytorch/xla#913")
 class InferenceAsTraining(NumpyLayer):
     """Uses the formula of training in inference."""
 

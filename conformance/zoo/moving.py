@@ -37,7 +37,7 @@ class CountingLayer(NumpyLayer):
         super().update(mean, variance, m)
 
 
-@fault("3", "BN-305", "BN-301", "BN-302", reference="pytorch/examples#289, keras#6839")
+@fault("3", "BN-305", "BN-301", "BN-302", reference="pytorch/examples#289, keras#6839, PaddlePaddle/Paddle#51120")
 class DecayReversed(OtherDecay):
     """Takes the decay for the weight of the new value."""
 
@@ -268,7 +268,7 @@ class SmallUpdatesSkipped(NumpyLayer):
         return np.where(np.abs(new - old) < np.float32(0.01) * np.abs(old), old, new)
 
 
-@fault("3", "BN-302")
+@fault("3", "BN-302", reference="torch/nn#567")
 class MovingOfPrecision(NumpyLayer):
     """Averages 1 / variance, and stores the reciprocal of the average."""
 

@@ -65,7 +65,7 @@ class ReciprocalOfCountInHalf(NumpyLayer):
         return mean, self.sum(np.square(x - mean)) * factor
 
 
-@fault("1", "BN-101", "BN-302", reference="tensorflow#118701, caffe#3963")
+@fault("1", "BN-101", "BN-302", reference="tensorflow#118701, caffe#3963, google/flax#1491, tenstorrent/tt-metal#45968")
 class OnePassDeclaredTwoPass(NumpyLayer):
     """Computes the variance as E[x^2] - E[x]^2 in one pass, but declares grade A."""
 

@@ -160,7 +160,7 @@ class HalvesVariancePooled(RowLayer):
         return share * mean_a + (1 - share) * mean_b, share * variance_a + (1 - share) * variance_b
 
 
-@fault("1", "BN-101")
+@fault("1", "BN-101", reference="PaddlePaddle/Paddle#32464")
 class BlockMeansAveraged(RowLayer):
     """Averages the means of blocks of sixteen elements with equal weight, the incomplete last block included."""
 
