@@ -18,7 +18,7 @@ _DTYPES = ("float16", "bfloat16", "float32", "float64", "longdouble")
 #: What a declaration may say, by field; a Python type stands for its values.
 CAPABILITIES: Dict[str, Any] = {
     "ranks": (1, 2, 3, 4, 5, 6, 7, 8),
-    "axes": ("last", "second", "single", "several"),
+    "axes": ("last", "second", "single", "several", "activations"),
     "dtypes": _DTYPES,
     "flags": bool,
     "training_gradients": bool,

@@ -20,7 +20,7 @@ def refuse_undeclared(spec: Spec, capabilities: Capabilities, modes: Tuple[str, 
         raise Unsupported("no rank {}".format(spec.rank))
     if spec.dtype not in capabilities.dtypes:
         raise Unsupported("no dtype {}".format(spec.dtype))
-    if len(spec.axis) != 1 and capabilities.axes != "several":
+    if len(spec.axis) != 1 and capabilities.axes not in ("several", "activations"):
         raise Unsupported("one channel axis, not {}".format(spec.axis))
 
 

@@ -114,7 +114,8 @@ class Capabilities(NamedTuple):
     """What an adapter can do. The suite asks for nothing that is not declared here, and reports what is missing."""
 
     ranks: Tuple[int, ...] = (2, 3, 4, 5)
-    #: "last", "second" (axis 1), "single" (any one axis) or "several" (any set of axes).
+    #: "last", "second" (axis 1), "single" (any one axis), "several" (any set of axes) or "activations" (all but the
+    #: first).
     axes: str = "single"
     dtypes: Tuple[str, ...] = ("float32",)
     #: Whether center=False and scale=False exist.

@@ -7,7 +7,7 @@ class Entry(NamedTuple):
     """An implementation: where its adapter is, and what must be installed for it.
 
     ``target`` is ``module:Class``; ``module`` the framework's import name, which tells whether it is available;
-    ``extra`` the extra of the distribution that installs it, empty where nothing is needed.
+    ``extra`` the extra of the distribution that installs it, empty where nothing is needed or none does.
     """
 
     name: str
@@ -40,6 +40,111 @@ REGISTRY: Tuple[Entry, ...] = (
         "TensorFlow graph: fused_batch_norm, moving statistics updated by an op of their own",
     ),
     Entry(
+        "tf_graph.global_normalization",
+        "adapters.tf_ema:GlobalNormalizationBatchNorm",
+        "tensorflow",
+        "tensorflow",
+        "batch_norm_with_global_normalization, scale_after_normalization both ways",
+    ),
+    Entry(
+        "tf_graph.ema",
+        "adapters.tf_ema:EMABatchNorm",
+        "tensorflow",
+        "tensorflow",
+        "the normalizer object of 2015: an assigner applies an ExponentialMovingAverage; convolutions",
+    ),
+    Entry(
+        "tf_graph.ema_dense",
+        "adapters.tf_ema:DenseEMABatchNorm",
+        "tensorflow",
+        "tensorflow",
+        "the normalizer object, moments over axis 0 of rank 2",
+    ),
+    Entry(
+        "tf_graph.ema_per_activation",
+        "adapters.tf_ema:PerActivationEMABatchNorm",
+        "tensorflow",
+        "tensorflow",
+        "the normalizer object, moments over axis 0 alone: parameters for each activation",
+    ),
+    Entry(
+        "tf_graph.wrapper",
+        "adapters.tf_wrapper:WrapperBatchNorm",
+        "tensorflow",
+        "tensorflow",
+        "a training and an inference graph, joined by a checkpoint; statistics assigned with the output",
+    ),
+    Entry(
+        "tf_graph.by_hand",
+        "adapters.tf_wrapper:ByHandBatchNorm",
+        "tensorflow",
+        "tensorflow",
+        "the same with the formula written out: moments, division, square root",
+    ),
+    Entry(
+        "tf_graph.layers",
+        "adapters.tf_layers:LayersBatchNorm",
+        "tf_keras",
+        "",
+        "tf.layers.batch_normalization, UPDATE_OPS of its scope hung on the train step",
+    ),
+    Entry(
+        "tf_graph.layers_fused",
+        "adapters.tf_layers:FusedLayersBatchNorm",
+        "tf_keras",
+        "",
+        "the same with fused=True",
+    ),
+    Entry(
+        "tf_graph.contrib",
+        "adapters.tf_contrib:ContribBatchNorm",
+        "tensorflow.contrib",
+        "",
+        "tf.contrib.layers.batch_norm, UPDATE_OPS hung on the train step",
+    ),
+    Entry(
+        "tf_graph.contrib_fused",
+        "adapters.tf_contrib:FusedContribBatchNorm",
+        "tensorflow.contrib",
+        "",
+        "the same with fused=True",
+    ),
+    Entry(
+        "tf_graph.contrib_loss",
+        "adapters.tf_contrib:LossContribBatchNorm",
+        "tensorflow.contrib",
+        "",
+        "tf.contrib.layers.batch_norm, UPDATE_OPS hung on the total loss",
+    ),
+    Entry(
+        "tf_graph.contrib_inline",
+        "adapters.tf_contrib:InlineContribBatchNorm",
+        "tensorflow.contrib",
+        "",
+        "tf.contrib.layers.batch_norm, updates_collections=None",
+    ),
+    Entry(
+        "tf_graph.contrib_zero_debias",
+        "adapters.tf_contrib:DebiasedContribBatchNorm",
+        "tensorflow.contrib",
+        "",
+        "tf.contrib.layers.batch_norm, zero_debias_moving_mean=True",
+    ),
+    Entry(
+        "tf_graph.contrib_cond",
+        "adapters.tf_contrib:CondContribBatchNorm",
+        "tensorflow.contrib",
+        "",
+        "tf.cond between two contrib layers that share variables, updates_collections=None",
+    ),
+    Entry(
+        "tf_graph.contrib_cond_collected",
+        "adapters.tf_contrib:CollectedCondContribBatchNorm",
+        "tensorflow.contrib",
+        "",
+        "the same with updates in UPDATE_OPS, hung on the train step",
+    ),
+    Entry(
         "keras",
         "adapters.keras_layer:KerasBatchNorm",
         "keras",
@@ -56,7 +161,10 @@ REGISTRY: Tuple[Entry, ...] = (
 )
 
 #: Names that stand for several implementations.
-GROUPS: Dict[str, Tuple[str, ...]] = {"tf_graph": ("tf_graph.nn", "tf_graph.fused")}
+GROUPS: Dict[str, Tuple[str, ...]] = {
+    "tf_graph": ("tf_graph.nn", "tf_graph.fused"),
+    "tf_systems": tuple(entry.name for entry in REGISTRY if entry.name.startswith("tf_graph.")),
+}
 
 
 def expand(name: str) -> Tuple[Entry, ...]:

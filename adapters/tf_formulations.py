@@ -43,14 +43,20 @@ class BatchNormGraph:
             self.x = v1.placeholder(spec.dtype, spec.shape, name="x")
             self.dy = v1.placeholder(spec.dtype, spec.shape, name="dy")
             self.is_training = v1.placeholder("bool", [], name="is_training")
-            self.variables = {name: self.variable(name) for name in parameter_names(spec)}
-            self.assignments = {name: self.assignment(name) for name in self.variables}
+            self.variables = self.make_variables()
+            self.assignments = {name: assignment(variable) for name, variable in self.variables.items()}
             self.trainable = [self.variables[name] for name in ("gamma", "beta") if name in self.variables]
             #: The update where it is an act of its own, else None.
             self.updates: Any = None
             self.y = self.output()
             self.gradients = v1.gradients(self.y, [self.x, *self.trainable], self.dy)
+            self.extra = Extra(list(self.variables.values()))
         self.session = v1.Session(graph=self.graph, config=session_config())
+        self.extra.begin(self.session)
+
+    def make_variables(self) -> Dict[str, Any]:
+        """The variables of the parameters and the moving statistics, by their names here."""
+        return {name: self.variable(name) for name in parameter_names(self.spec)}
 
     def output(self) -> Any:
         """The output for both modes; ops of the update are made here, too."""
@@ -66,13 +72,9 @@ class BatchNormGraph:
 
     def variable(self, name: str) -> Any:
         """A variable of the parameters' shape."""
-        initial = np.full(self.spec.parameter_shape, DEFAULTS[name], dtype=self.spec.parameter_dtype)
+        value = DEFAULTS[name if name in DEFAULTS else "moving_" + name]
+        initial = np.full(self.spec.parameter_shape, value, dtype=self.spec.parameter_dtype)
         return v1.Variable(initial, trainable=name in ("gamma", "beta"), name=name)
-
-    def assignment(self, name: str) -> Tuple[Any, Any]:
-        """A placeholder and the op that assigns it to the variable."""
-        value = v1.placeholder(self.spec.parameter_dtype, self.spec.parameter_shape, name="new_" + name)
-        return value, v1.assign(self.variables[name], value).op
 
     def read(self) -> Dict[str, Array]:
         """The variables' values."""
@@ -128,22 +130,49 @@ class BatchNormGraph:
     def saver(self) -> Any:
         """A Saver of all variables, made on the first call."""
         if self._saver is None:
-            self._saver = v1.train.Saver(self.variables)
+            self._saver = v1.train.Saver(dict(self.variables, **self.extra.variables))
         return self._saver
+
+
+def assignment(variable: Any) -> Tuple[Any, Any]:
+    """A placeholder and the op that assigns it to the variable."""
+    value = v1.placeholder(variable.dtype.base_dtype, variable.get_shape(), name="new_value")
+    return value, v1.assign(variable, value).op
+
+
+class Extra:
+    """The other variables of a graph: what a library keeps besides is part of a layer's state, too."""
+
+    def __init__(self, known: List[Any]) -> None:
+        self.variables = {v.op.name: v for v in v1.global_variables() if all(v is not k for k in known)}
+        self._assignments = {name: assignment(v) for name, v in self.variables.items()}
+        self._initializer = v1.group(*[v.initializer for v in self.variables.values()])
+        self._start: Dict[str, Array] = {}
+        self._session: Any = None
+
+    def begin(self, session: Any) -> None:
+        """Initialize them."""
+        self._session = session
+        if self.variables:
+            session.run(self._initializer)
+            self._start = self.read()
+
+    def read(self) -> Dict[str, Array]:
+        """Their values."""
+        return self._session.run(self.variables) if self.variables else {}
+
+    def write(self, values: Dict[str, Array], fresh: bool = False) -> None:
+        """Assign copies of the values; ``fresh`` makes what is not given what it was at the start."""
+        values = dict(self._start, **values) if fresh else values
+        if values:
+            feed = {self._assignments[name][0]: np.array(value) for name, value in values.items()}
+            self._session.run([self._assignments[name][1] for name in values], feed)
 
 
 @contextlib.contextmanager
 def _on_cpu(graph: Any) -> Iterator[None]:
     with graph.as_default(), graph.device("/cpu:0"):
         yield
-
-
-@functools.lru_cache(maxsize=None)
-def epsilon_floor() -> float:
-    """The smallest epsilon that this version's ``fused_batch_norm`` hands on to its op."""
-    with v1.Graph().as_default():
-        y = v1.nn.fused_batch_norm(np.zeros([1, 1, 1, 1], "f"), [1.0], [0.0], epsilon=0.0)[0]
-        return float(y.op.get_attr("epsilon"))
 
 
 def fused_dtypes() -> Tuple[str, ...]:

@@ -20,7 +20,8 @@ from adapters.interface import (
     Step,
     Unsupported,
 )
-from adapters.tf_formulations import BatchNormGraph, FusedGraph, NNGraph, epsilon_floor, fused_dtypes, tf
+from adapters.tf_facts import differentiates_inference, epsilon_floor, moments_grade
+from adapters.tf_formulations import BatchNormGraph, FusedGraph, NNGraph, fused_dtypes, tf
 
 
 class GraphLayer(Layer):
@@ -30,6 +31,7 @@ class GraphLayer(Layer):
         self.spec = spec
         self.graph = graph
         self._undone: Optional[Array] = None
+        graph.extra.write(state.extra, fresh=True)
         self.set_state(complete(spec, state))
 
     def train(self, x: Array, dy: Optional[Array] = None, update: bool = True) -> Step:
@@ -55,10 +57,11 @@ class GraphLayer(Layer):
 
     def state(self) -> State:
         """Return the variables' values."""
-        return named_state(self.graph.read())
+        return named_state(self.graph.read())._replace(extra=self.graph.extra.read())
 
     def set_state(self, state: State) -> None:
         """Assign the given arrays to the variables that the layer has."""
+        self.graph.extra.write(state.extra)
         given = {name: getattr(state, name) for name in self.graph.variables}
         self.graph.write({name: value for name, value in given.items() if value is not None})
 
@@ -80,7 +83,6 @@ class GraphBatchNorm(BatchNormAdapter):
 
     formulation: Type[BatchNormGraph]
     capabilities: Capabilities
-    declared: Conventions
     notes: Tuple[str, ...]
 
     def __init__(self) -> None:
@@ -89,10 +91,6 @@ class GraphBatchNorm(BatchNormAdapter):
     def describe(self) -> Description:
         """The installed TensorFlow, on the CPU."""
         return Description("tensorflow", str(tf.__version__), capabilities=self.capabilities, notes=self.notes)
-
-    def conventions(self, spec: Spec) -> Conventions:
-        """Those of the formulation."""
-        return self.declared
 
     def build(self, spec: Spec, state: State) -> Layer:
         """Return a layer on an idle graph of the spec, or on a new one."""
@@ -107,10 +105,14 @@ class GraphBatchNorm(BatchNormAdapter):
     def layer(self, spec: Spec, state: State) -> GraphLayer:
         """Lend a graph to a new layer."""
         refuse_undeclared(spec, self.capabilities)
-        graph = self._graphs.take(spec) or self.formulation(spec)
+        graph = self._graphs.take(spec) or self.new_graph(spec)
         layer = GraphLayer(spec, graph, state)
         self._graphs.lend(layer, spec, graph)
         return layer
+
+    def new_graph(self, spec: Spec) -> BatchNormGraph:
+        """A graph of the formulation."""
+        return self.formulation(spec)
 
 
 class NNBatchNorm(GraphBatchNorm):
@@ -118,7 +120,6 @@ class NNBatchNorm(GraphBatchNorm):
 
     formulation = NNGraph
     capabilities = Capabilities(axes="several", dtypes=("float32", "float64"), second_order=True, save=True)
-    declared = Conventions(variance_grade="A", affine_grade="F")
     notes = (
         "is_training is a placeholder; tf.cond chooses between the batch's moments and the moving statistics",
         "moving statistics: assign(v, v * decay + batch * (1 - decay)), a control dependency of the training output",
@@ -126,13 +127,23 @@ class NNBatchNorm(GraphBatchNorm):
         "arrays are fed as they are: TensorFlow copies them, whatever their layout",
     )
 
+    def conventions(self, spec: Spec) -> Conventions:
+        """The variance is what ``moments`` makes of it."""
+        return Conventions(variance_grade=moments_grade(), affine_grade="F")
+
 
 class FusedBatchNorm(GraphBatchNorm):
     """The fused op with a separate update of the moving statistics, as the layers of TensorFlow 1 had it."""
 
     formulation = FusedGraph
     capabilities = Capabilities(
-        axes="single", dtypes=fused_dtypes(), separate_update=True, second_order=True, save=True, transposes=True
+        axes="single",
+        dtypes=fused_dtypes(),
+        inference_gradients=differentiates_inference(),
+        separate_update=True,
+        second_order=True,
+        save=True,
+        transposes=True,
     )
     notes = (
         "is_training is a placeholder; tf.cond chooses between the op for training and the op for inference",
@@ -147,7 +158,7 @@ class FusedBatchNorm(GraphBatchNorm):
         """Unbiased moving variance; a floor on epsilon where this version has one."""
         return Conventions(
             moving_variance="unbiased",
-            epsilon_floor=epsilon_floor(),
+            epsilon_floor=epsilon_floor(spec.epsilon),
             variance_grade="A",
             affine_grade="S",
             update_timing="separate",

@@ -11,6 +11,7 @@ def refusal(spec: Spec, capabilities: Capabilities) -> str:
         "second": axes == (1,),
         "single": len(axes) == 1,
         "several": True,
+        "activations": axes == tuple(range(1, spec.rank)),
     }
     if spec.rank not in capabilities.ranks:
         return f"declares no rank {spec.rank}"

@@ -19,7 +19,7 @@ RANKS = (2, 3, 4, 5)
 #: A rank and channel axes in it.
 Place = tuple[int, tuple[int, ...]]
 #: Sets of several channel axes, with their rank, for those who declare them.
-SEVERAL: tuple[Place, ...] = ((3, (1, 2)), (4, (-1, 1)), (5, (3, -4, 2)))
+SEVERAL: tuple[Place, ...] = ((3, (1, 2)), (4, (-1, 1)), (5, (3, -4, 2)), (4, (1, 2, 3)))
 #: Specs in a pool.
 SIZE = 24
 #: Extents of reduced axes that a spec knows.

@@ -40,8 +40,10 @@ class Target(NamedTuple):
         """Why it cannot run where it is to run; empty where it can, or where only trying will tell."""
         if self.unavailable or self.environment:
             return self.unavailable
-        if not self.module or self.python or importlib.util.find_spec(self.module) is not None:
+        if not self.module or self.python or _installed(self.module):
             return ""
+        if not self.extra:
+            return f"{self.module} is not installed here: an environment may have it, see `bn-conformance env list`"
         return f'{self.module} is not installed here: pip install "bn-conformance[{self.extra}]"'
 
     @property
@@ -85,6 +87,15 @@ def told(
         raise UsageError(f"--python cannot be combined with the environment of {clash}")
     options = Options(tuple(pairs), device)
     return tuple(t._replace(python=python or t.python, options=options) for t in targets)
+
+
+def _installed(module: str) -> bool:
+    """Whether a module can be imported, found out without importing the package that it is in."""
+    package, _, rest = module.partition(".")
+    spec = importlib.util.find_spec(package)
+    if spec is None or not rest:
+        return spec is not None
+    return any(Path(folder, *rest.split(".")).is_dir() for folder in spec.submodule_search_locations or [])
 
 
 def base_name(name: str) -> str:
