@@ -100,7 +100,7 @@ def moved(before: State | None, after: State | None) -> bool:
     return not np.array_equal(before.moving_variance, after.moving_variance)
 
 
-@pytest.mark.parametrize("target", placed())
+@pytest.mark.parametrize("target", list(placed()))
 def test_a_system_follows_the_reference_and_updates_when_it_says(target: Target, session: Session) -> None:
     """Steps and gradients are the reference's; the statistics move with each step, and not without its update."""
     capabilities = session.description.capabilities
