@@ -1,11 +1,15 @@
 """What all commands share: options, messages, and errors that become one line and an exit code."""
 
+import functools
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from conformance.targets import Target
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")]
 PathOption = Annotated[
@@ -90,3 +94,19 @@ class clear_errors:
 def fail(message: str, code: int) -> NoReturn:
     typer.echo(f"bn-conformance: {message}", err=True)
     raise typer.Exit(code)
+
+
+def ready(
+    targets: tuple["Target", ...], in_process: bool, file: Path | None, cache: Path | None
+) -> tuple["Target", ...]:
+    """The targets with their environments, built where need be."""
+    if not any(target.environment for target in targets):
+        return targets
+    from conformance import environments
+
+    if in_process:
+        fail("--in-process runs everything in this process: it cannot be combined with an environment", 2)
+    listed = environments.read(file)
+    environments.check(targets, listed)
+    tell = functools.partial(typer.echo, err=True)
+    return environments.ready(targets, listed, environments.cache_folder(cache), tell)

@@ -82,7 +82,7 @@ def rows(run: Run, view: View) -> Array:
 def _printed(values: Array) -> str:
     """One number, or the range of several."""
     low, high = float(np.min(values)), float(np.max(values))
-    return f"{low:.6g}" if low == high or math.isnan(low) else f"{low:.6g} to {high:.6g}"
+    return " to ".join(dict.fromkeys(f"{value:.6g}" for value in (low, high)))
 
 
 def estimator(runs: Sequence[Run]) -> Observation:
@@ -104,8 +104,8 @@ def estimator(runs: Sequence[Run]) -> Observation:
             missing = m - (2 * (m // 2)) * weight / variance
         if not np.all(np.abs(weight) > 1e-30):
             return undecided("nothing enters the moving statistics")
-        # What m - divisor may be off by, of the roundings of mean, variance and both moving ones.
-        slack = 64 * m * roundoff(run, view)
+        # What m - divisor may be off by: the sums are exact, and a few roundings follow.
+        slack = 8 * m * roundoff(run, view)
         if slack < 0.25:
             found.setdefault(_estimator_name(missing), []).append(m)
     if not found:
@@ -150,8 +150,8 @@ def single_variance(runs: Sequence[Run]) -> Observation:
         weight = (new_mean - mean) / (_probes.SINGLE - mean)
         entered = (new_variance - (1 - weight) * variance) / weight
         # Two weights that were rounded to float32 do not quite add up to one.
-        slack = 64 * max(roundoff(run, second), FORMATS["float32"].u) * np.max(np.abs(variance) + 4) / np.abs(weight)
-    if not np.all(slack < 0.25):
+        slack = 8 * max(roundoff(run, second), FORMATS["float32"].u) * np.max(np.abs(variance) + 1) / np.abs(weight)
+    if not np.all(slack < 1):
         return undecided("next to nothing enters the moving statistics")
     if np.all(np.abs(entered) <= slack):
         return Observation("zero", ("zero",))
@@ -217,14 +217,14 @@ def weight(runs: Sequence[Run]) -> Observation:
     decay, slack = runs[0].spec.decay, 2.0**-7
     fits = [
         name
-        for name, old in (("old", decay), ("new", 1 - decay))
+        for name, old in (("weight of the old value", decay), ("weight of the new value", 1 - decay))
         if all(np.all(np.abs(w - old) <= slack) for w in (old_mean, old_variance))
         and np.all(np.abs(new - 1 + old) <= slack)
     ]
     if len(fits) == 2:
         return undecided("old and new value weigh the same")
     if fits:
-        return Observation(f"weight of the {fits[0]} value", (fits[0],))
+        return Observation(fits[0], (fits[0],))
     numbers = (_printed(w) for w in (old_mean, old_variance, new))
     return Observation("old mean × {}, old variance × {}, new mean × {}".format(*numbers))
 
@@ -241,7 +241,7 @@ def update(runs: Sequence[Run]) -> Observation:
     if _moved(runs[0].views[0]):
         capabilities = runs[0].capabilities
         separable = capabilities is not None and capabilities.separate_update
-        return Observation("forward", ("forward", "separate") if separable else ("forward",))
+        return Observation("changed by a training step", ("forward", "separate") if separable else ("forward",))
     return Observation("a training step changes no moving statistics")
 
 
@@ -251,8 +251,10 @@ def separate_update(runs: Sequence[Run]) -> Observation:
         return undecided(broken(runs))
     trained, updated = (_moved(view) for view in runs[0].views)
     if updated and not trained:
-        return Observation("separate", ("separate",))
-    return Observation("forward", ("forward",)) if trained else Observation("the update changes no moving statistics")
+        return Observation("can be left out and made later", ("separate",))
+    if trained:
+        return Observation("made in any case", ("forward",))
+    return Observation("changes no moving statistics")
 
 
 def frozen(runs: Sequence[Run]) -> Observation:

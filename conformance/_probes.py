@@ -103,7 +103,7 @@ def single(case: Case) -> tuple[Case, ...]:
         return ()
     sizes = _sizes(spec, 1)
     steps = [Train(_given(spec, np.full(1, value), sizes)) for value in (near_root(spec), SINGLE)]
-    return (_case(spec, _start(spec, 0, 4, GAMMA, BETA), *steps),)
+    return (_case(spec, _start(spec, 0, 1, GAMMA, BETA), *steps),)
 
 
 def empty(case: Case) -> tuple[Case, ...]:

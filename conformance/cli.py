@@ -3,7 +3,6 @@
 What a command needs beyond its options is imported when it runs, so that help and mistakes are answered at once.
 """
 
-import functools
 import io
 import os
 import sys
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from conformance import env_cli, mutants_cli
+from conformance import conventions_cli, env_cli, mutants_cli
 from conformance._console import (
     CacheFolder,
     Debug,
@@ -25,6 +24,7 @@ from conformance._console import (
 )
 from conformance._console import clear_errors as _clear_errors
 from conformance._console import fail as _fail
+from conformance._console import ready as _ready
 from conformance._console import say as _say
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ app = typer.Typer(
 )
 
 app.add_typer(env_cli.app, name="env")
+app.command()(conventions_cli.conventions)
 app.command()(mutants_cli.mutants)
 
 ANNOUNCED = ("numpy", "tf_graph", "keras", "torch")
@@ -158,22 +159,6 @@ def _spread(implementations: list[str], env: list[str], file: Path | None) -> tu
     from conformance.environments import read, spread
 
     return spread(implementations, env, ANNOUNCED, read(file))
-
-
-def _ready(
-    targets: tuple["Target", ...], in_process: bool, file: Path | None, cache: Path | None
-) -> tuple["Target", ...]:
-    """The targets with their environments, built where need be."""
-    if not any(target.environment for target in targets):
-        return targets
-    from conformance import environments
-
-    if in_process:
-        _fail("--in-process runs everything in this process: it cannot be combined with an environment", 2)
-    listed = environments.read(file)
-    environments.check(targets, listed)
-    tell = functools.partial(typer.echo, err=True)
-    return environments.ready(targets, listed, environments.cache_folder(cache), tell)
 
 
 def _timeouts(seconds: float) -> "Timeouts":

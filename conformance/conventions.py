@@ -37,7 +37,7 @@ class Convention(NamedTuple):
 def declared(field: str, spec: Spec, conventions: Conventions) -> str:
     """What is declared of a field, an empty element type resolved to the one that it stands for."""
     if field == "decay":
-        return "old"
+        return "weight of the old value"
     value = getattr(conventions, field)
     if value == "" and field == "statistics_dtype":
         return compute_format(spec.dtype, conventions.compute_dtype).name
@@ -54,6 +54,13 @@ class Finding(NamedTuple):
     declared: str
     seen: Observation
     agrees: bool | None
+
+    @property
+    def observed(self) -> str:
+        """What was seen, in words that do not depend on the spec."""
+        if self.convention.field != "epsilon_floor":
+            return self.seen.text
+        return "none" if _observed.epsilon_agrees(self.spec, 0.0, self.seen) else f"raised to {self.seen.text}"
 
     @property
     def message(self) -> str:

@@ -19,7 +19,17 @@ from conformance.pool import Larder
 from conformance.session import SessionError
 from conformance.sessions import Sessions
 from conformance.tally import Accounts, Survey
-from conformance.unit import Concluded, Conclusion, Surveyed, Unit, declared, observed_conventions, unexplained
+from conformance.unit import (
+    Concluded,
+    Conclusion,
+    Observed,
+    Surveyed,
+    Unit,
+    declared,
+    declared_conventions,
+    observed_conventions,
+    unexplained,
+)
 from conformance.workers import Done, run_all
 from reports.records import Footer, Header, Implementation, Line, Outcome, Results
 from reports.store import Writer, read
@@ -130,6 +140,8 @@ class _Run:
         self._refused: set[str] = set()
         self._samples: dict[str, list[Sample]] = {target.name: [] for target in plan.targets}
         self._conventions: dict[str, set[Conventions]] = {target.name: set() for target in plan.targets}
+        #: What was seen of them, once the family has run that measures them.
+        self._observed: dict[str, Observed] = {}
         #: Surveys of implementations that are not concluded, and the families that they are of.
         self._open: dict[str, Conclusion] = {}
         self._surveyed: dict[str, set[int]] = {target.name: set() for target in plan.targets}
@@ -224,7 +236,11 @@ class _Run:
         name = done.unit.target.name
         self._samples[name] += done.samples
         self._conventions[name] |= done.survey.conventions
-        self._write([_implementation(done, self._conventions[name])], done)
+        observed = observed_conventions(done.survey)
+        if observed.seen:
+            self._observed[name] = observed
+        known = self._observed.get(name, Observed({}, []))
+        self._write([_implementation(done, self._conventions[name], known)], done)
         held = self._open.setdefault(name, Conclusion(done.unit.target, Survey({})))
         held.survey.merge(done.survey)
         self._surveyed[name].add(done.unit.family)
@@ -264,7 +280,7 @@ def run(plan: Plan, header: Header, workers: int, tell: Tell) -> Results:
     return read(path)
 
 
-def _implementation(done: Surveyed, conventions: set[Conventions]) -> Implementation:
+def _implementation(done: Surveyed, conventions: set[Conventions], observed: Observed) -> Implementation:
     who = done.description
     if who is None:
         return Implementation(name=done.unit.target.name, no_run=done.no_run)
@@ -279,5 +295,7 @@ def _implementation(done: Surveyed, conventions: set[Conventions]) -> Implementa
         details=details,
         notes=[note[:LONGEST_NOTE] for note in who.notes[:MOST_NOTES]],
         capabilities=declared(who.capabilities),
-        conventions=observed_conventions(conventions),
+        conventions=declared_conventions(conventions),
+        observed=observed.seen,
+        contradicted=observed.contradicted,
     )

@@ -219,8 +219,28 @@ def _printed(value: object) -> str:
     return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
 
-def observed_conventions(found: set[Conventions]) -> dict[str, list[str]]:
+def declared_conventions(found: set[Conventions]) -> dict[str, list[str]]:
     """Each convention with the values that were declared over the specs of the run."""
     return {
         name: sorted({_printed(getattr(c, name)) or "that of the input" for c in found}) for name in Conventions._fields
     }
+
+
+class Observed(NamedTuple):
+    """Each convention with what was seen of it over the specs of a run, and those that contradict a declaration."""
+
+    seen: dict[str, list[str]]
+    contradicted: list[str]
+
+
+def observed_conventions(found: Survey) -> Observed:
+    """What the requirements of family 8 have seen."""
+    seen: dict[str, set[str]] = {}
+    for tally in found.tallies.values():
+        for name, values in tally.observed.items():
+            seen.setdefault(name, set()).update(values)
+    if len(seen.get("epsilon_floor", ())) > 1:
+        # A floor shows at small epsilons alone.
+        seen["epsilon_floor"].discard("none")
+    contradicted = {name for tally in found.tallies.values() if tally.failing for name in tally.observed}
+    return Observed({name: sorted(values) for name, values in sorted(seen.items())}, sorted(contradicted))

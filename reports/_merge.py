@@ -72,12 +72,17 @@ def _merge_implementations(implementations: list[Implementation], notes: list[st
                     f"{new.name} comes from two environments: {old.framework} {old.version} on Python {old.python}, "
                     f"and {new.framework} {new.version} on Python {new.python}."
                 )
-            conventions = {
-                name: list(dict.fromkeys(old.conventions.get(name, []) + new.conventions.get(name, [])))
-                for name in {**old.conventions, **new.conventions}
-            }
-            kept[new.name] = msgspec.structs.replace(new, conventions=conventions)
+            kept[new.name] = msgspec.structs.replace(
+                new,
+                conventions=_merge_values(old.conventions, new.conventions),
+                observed=_merge_values(old.observed, new.observed),
+                contradicted=sorted({*old.contradicted, *new.contradicted}),
+            )
     return list(kept.values())
+
+
+def _merge_values(old: dict[str, list[str]], new: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {name: list(dict.fromkeys(old.get(name, []) + new.get(name, []))) for name in {**old, **new}}
 
 
 def _merge_requirements(requirements: list[RequirementInfo], notes: list[str]) -> list[RequirementInfo]:

@@ -40,12 +40,21 @@ class Agreements(NamedTuple):
     by_quantity: list[tuple[str, list[Pair | None]]]
 
 
+class Declared(NamedTuple):
+    """What an implementation declares of one thing, and whether that differs from what most declare."""
+
+    values: list[str]
+    differs: bool
+    #: What was seen of it; empty where nothing was measured. Whether that contradicts the declaration.
+    seen: list[str]
+    contradicted: bool
+
+
 class Comparison(NamedTuple):
     """A table of declared values: one row per name, one column per implementation."""
 
     names: list[str]
-    #: Row name -> per implementation the values, and whether they differ from what most declare.
-    rows: list[tuple[str, list[tuple[list[str], bool]]]]
+    rows: list[tuple[str, list[Declared]]]
 
 
 class Account(NamedTuple):
@@ -106,24 +115,30 @@ def _pair(found: list[Agreement]) -> Pair | None:
 
 
 def conventions(grid: Grid) -> Comparison:
-    """Compare the declared conventions; several values where they depend on the spec."""
-    return _comparison(grid, {who.name: who.conventions for who in grid.implementations})
+    """Compare the declared conventions, each beside what was seen; several values where they depend on the spec."""
+    return _comparison(grid, {who.name: who.conventions for who in grid.implementations}, observed=True)
 
 
 def capabilities(grid: Grid) -> Comparison:
     """Compare the declared capabilities."""
     declared = {who.name: {k: [v] for k, v in who.capabilities.items()} for who in grid.implementations}
-    return _comparison(grid, declared)
+    return _comparison(grid, declared, observed=False)
 
 
-def _comparison(grid: Grid, declared: dict[str, dict[str, list[str]]]) -> Comparison:
+def _comparison(grid: Grid, declared: dict[str, dict[str, list[str]]], *, observed: bool) -> Comparison:
+    who = {implementation.name: implementation for implementation in grid.implementations}
     names = [who.name for who in grid.implementations if declared[who.name]]
     rows = []
     for key in dict.fromkeys(key for name in names for key in declared[name]):
         values = [declared[name].get(key, []) for name in names]
         ((usual, votes),) = Counter(tuple(value) for value in values if value).most_common(1) or [((), 0)]
         majority = votes * 2 > len(names) > 1
-        rows.append((key, [(value, majority and bool(value) and tuple(value) != usual) for value in values]))
+        cells = []
+        for name, value in zip(names, values, strict=True):
+            differs = majority and bool(value) and tuple(value) != usual
+            seen = who[name].observed.get(key, []) if observed else []
+            cells.append(Declared(value, differs, seen, observed and key in who[name].contradicted))
+        rows.append((key, cells))
     return Comparison(names, rows)
 
 

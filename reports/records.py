@@ -70,6 +70,10 @@ class Implementation(Record, frozen=True, kw_only=True, tag="implementation"):
     capabilities: dict[str, str] = {}
     #: Convention name -> printed values, over the specs of the run, as declared.
     conventions: dict[str, list[str]] = {}
+    #: Convention name -> what was seen of it, over the specs of the run; empty where it was not measured.
+    observed: dict[str, list[str]] = {}
+    #: Conventions of which something was seen that contradicts what is declared.
+    contradicted: list[str] = []
     #: Why it took no part; empty when it did.
     no_run: str = ""
 

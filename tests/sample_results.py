@@ -137,7 +137,7 @@ def only(results: Results, *implementations: str, requirements: int = 3, outcome
 def hostile(results: Results) -> Results:
     """Return the same results with ``HOSTILE`` in every string and key that is not one of a fixed set."""
     fixed = {"outcome", "kind", "type", "worst_ratio", "ratio", "got", "expected", "allowed", "proven_ratio"}
-    free_keys = {"environment", "details", "capabilities", "conventions", "facts", "by_implementation"}
+    free_keys = {"environment", "details", "capabilities", "conventions", "observed", "facts", "by_implementation"}
 
     def spoil(value: Any, key: str = "") -> Any:
         if isinstance(value, str):
@@ -182,6 +182,11 @@ def _implementations() -> list[Implementation]:
                 "update_timing": ["separate update"] if name.startswith("tf") else ["in the call"],
                 "variance_grade": ["B", "C"] if name == "tf_graph.fused" else ["A"],
             },
+            observed={
+                "moving_variance": ["unbiased"] if name == "torch" else ["biased"],
+                "epsilon_floor": ["raised to 1.001e-05"] if name == "tf_graph.fused" else ["none"],
+            },
+            contradicted=["moving_variance"] if name == "tf_graph.fused" else [],
         )
         for name, (framework, version) in versions.items()
     ]

@@ -21,7 +21,7 @@ def _judged(judge: Judge, name: str) -> Evidence:
     if found.agrees is None:
         return NOTHING
     evidence = require(found.agrees, found.message, convention.title)
-    return evidence._replace(observed=((convention.field, found.seen.text),))
+    return evidence._replace(observed=((convention.field, found.observed),))
 
 
 @requirement(

@@ -64,7 +64,7 @@ def input_gradients_are_orthogonal(case: Case, trace: Trace, judge: Judge) -> Ev
     parts = []
     for view in judge.steps("train"):
         found = _gradient_view(judge, view)
-        if found is not None:
+        if found is not None and found[0].size:
             dx, bound = found
             truth, _ = judge.training(view)
             with np.errstate(all="ignore"):
