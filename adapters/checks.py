@@ -12,7 +12,7 @@ from typing import Any, Dict, Tuple
 import numpy as np
 
 from adapters.interface import Capabilities, Conventions, Description, Spec, State, Step
-from adapters.program import Call
+from adapters.program import Call, Second
 
 _DTYPES = ("float16", "bfloat16", "float32", "float64", "longdouble")
 #: What a declaration may say, by field; a Python type stands for its values.
@@ -166,22 +166,35 @@ class ResultChecks:
         self.spec = spec
         self.bfloat16 = spec.dtype == "bfloat16"
         self.parameter_shape = spec.parameter_shape
-        self.gradients = {"train": capabilities.training_gradients, "infer": capabilities.inference_gradients}
+        training, inference = capabilities.training_gradients, capabilities.inference_gradients
+        self.gradients = {"train": training, "infer": inference, "backward": True}
 
     def step(self, value: Any, call: Call) -> Step:
-        """Return the Step that train() or infer() returned."""
+        """Return the Step that train(), infer() or backward() returned."""
+        like = call.dy if call.x is None else call.x
         where = "{}()".format(call.op)
         if not isinstance(value, tuple) or len(value) != 4:
             raise Malformed("{} returned {}, expected a Step of y, dx, dgamma, dbeta".format(where, kind_of(value)))
         step = Step(*[_plain(v) for v in value]) if self.bfloat16 else Step(*value)
-        self._like_input(where, "y", step.y, call.x)
+        self._like_input(where, "y", step.y, like)
         asked = call.dy is not None and self.gradients[call.op]
         if step.dx is not None or asked:
-            self._like_input(where, "dx", step.dx, call.x)
+            self._like_input(where, "dx", step.dx, like)
         self._parameter(where, "dgamma", step.dgamma, self.spec.scale, asked)
         self._parameter(where, "dbeta", step.dbeta, self.spec.center, asked)
         # Gradients that nobody asked for are gradients of nothing.
         return step if call.dy is not None else Step(step.y)
+
+    def second(self, value: Any, call: Call) -> Second:
+        """Return what second_order() returned."""
+        where = "second_order()"
+        if not isinstance(value, tuple) or len(value) != 3:
+            raise Malformed("{} returned {}, expected three gradients".format(where, kind_of(value)))
+        second = Second(*[_plain(v) for v in value]) if self.bfloat16 else Second(*value)
+        self._like_input(where, "the gradient of x", second.x, call.x)
+        self._like_input(where, "the gradient of dy", second.dy, call.x)
+        self._parameter(where, "the gradient of gamma", second.gamma, self.spec.scale, True)
+        return second
 
     def state(self, value: Any, start: State) -> State:
         """Return the state that was read from a layer built from ``start``."""

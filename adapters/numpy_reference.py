@@ -4,7 +4,7 @@ Two passes, any axis or axes, parameterised by conventions and by the element ty
 short enough to be replaced one at a time: faulty implementations and correct variants are made that way.
 """
 
-from typing import Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 
@@ -20,12 +20,31 @@ from adapters.interface import (
     Spec,
     State,
     Step,
+    Tape,
     Unsupported,
 )
 
 
 def _copy(a: Optional[Array]) -> Optional[Array]:
     return None if a is None else np.array(a)
+
+
+class NumpyTape(Tape):
+    """A recorded forward pass: its input and the statistics that it used, in the arithmetic's type."""
+
+    def __init__(self, layer: "NumpyLayer", x: Array, training: bool) -> None:
+        self.layer = layer
+        self.training = training
+        self.x = np.array(x)
+        self.mean, self.r = layer.statistics_in_use(layer.widened(self.x), training)
+        self.output = (layer.train(x) if training else layer.infer(x)).y
+        self.y = np.array(self.output)
+
+    def backward(self, dy: Array) -> Step:
+        """Return y and the gradients of sum(y * dy) of the recorded call."""
+        gradients = self.layer.training_gradients if self.training else self.layer.inference_gradients
+        found = gradients(self.layer.widened(self.x), self.layer.widened(dy), self.mean, self.r)
+        return self.layer.result(self.x, self.output, found)
 
 
 class NumpyLayer(Layer):
@@ -74,6 +93,15 @@ class NumpyLayer(Layer):
         """1 / sqrt(variance + epsilon)."""
         epsilon = max(self.spec.epsilon, self.conventions.epsilon_floor)
         return 1 / np.sqrt(variance + self.compute.type(epsilon))
+
+    def statistics_in_use(self, x: Array, training: bool) -> Tuple[Array, Array]:
+        """Mean and 1 / sqrt(variance + epsilon) that a call on x uses."""
+        if training:
+            mean, variance = self.batch_statistics(x)
+            return mean, self.rsqrt(variance)
+        if self.moving_mean is None or self.moving_variance is None:
+            raise Unsupported("inference without moving statistics")
+        return self.broadcast(self.moving_mean), self.rsqrt(self.broadcast(self.moving_variance))
 
     def scale(self) -> Array:
         """Gamma, or one."""
@@ -143,13 +171,37 @@ class NumpyLayer(Layer):
 
     def infer(self, x: Array, dy: Optional[Array] = None) -> Step:
         """Normalize with the moving statistics."""
-        if self.moving_mean is None or self.moving_variance is None:
-            raise Unsupported("inference without moving statistics")
         xc = self.widened(x)
-        mean, r = self.broadcast(self.moving_mean), self.rsqrt(self.broadcast(self.moving_variance))
+        mean, r = self.statistics_in_use(xc, training=False)
         y = self.affine(xc, mean, r)
         gradients = None if dy is None else self.inference_gradients(xc, self.widened(dy), mean, r)
         return self.result(x, y, gradients)
+
+    def tape(self, x: Array, training: bool) -> Tape:
+        """Run forward and keep what a backward pass needs."""
+        return NumpyTape(self, x, training)
+
+    def second_order(self, x: Array, dy: Array, v: Array) -> Tuple[Array, Array, Optional[Array]]:
+        """The gradients of sum(v * dx): the derivatives of the formula in ``training_gradients``."""
+        xc, g, vc = [self.widened(a) for a in (x, dy, v)]
+        m = self.count(x)
+        mean, variance = self.batch_statistics(xc)
+        r = self.rsqrt(variance)
+        normalized = (xc - mean) * r
+        g, vc = g - self.sum(g) / m, vc - self.sum(vc) / m
+        along_g, along_v = self.sum(g * normalized) / m, self.sum(vc * normalized) / m
+        both = self.sum(vc * g) / m
+        to_x = normalized * (3 * along_g * along_v - both) - vc * along_g - g * along_v
+        dx = self.scale() * r * r * to_x
+        ddy = self.scale() * r * (vc - normalized * along_v)
+        dgamma = (r * m * (both - along_g * along_v)).reshape(self.spec.parameter_shape)
+        return self.narrowed(dx), self.narrowed(ddy), dgamma if self.spec.scale else None
+
+    def save(self, path: str) -> None:
+        """Write the state's arrays with ``numpy.savez``."""
+        state = self.state()
+        arrays: Dict[str, Any] = {name: a for name, a in zip(State._fields, state[:4]) if a is not None}
+        np.savez(path + ".npz", **arrays)
 
     def state(self) -> State:
         """Return copies."""
@@ -163,6 +215,16 @@ class NumpyLayer(Layer):
                 setattr(self, name, np.array(value))
 
 
+CAPABILITIES = Capabilities(
+    ranks=(1, 2, 3, 4, 5, 6),
+    axes="several",
+    dtypes=("float32", "float64", "float16", "bfloat16"),
+    tape=True,
+    second_order=True,
+    save=True,
+)
+
+
 class NumpyReference(BatchNormAdapter):
     """The reference definition: biased variance in the moving variance, no floor on epsilon, y = beta at m = 1."""
 
@@ -171,9 +233,7 @@ class NumpyReference(BatchNormAdapter):
 
     def describe(self) -> Description:
         """NumPy, any axes."""
-        dtypes = ("float32", "float64", "float16", "bfloat16")
-        capabilities = Capabilities(ranks=(1, 2, 3, 4, 5, 6), axes="several", dtypes=dtypes)
-        return Description("numpy", np.__version__, capabilities=capabilities)
+        return Description("numpy", np.__version__, capabilities=CAPABILITIES)
 
     def conventions(self, spec: Spec) -> Conventions:
         """The reference convention unless a subclass declares another."""
@@ -184,3 +244,8 @@ class NumpyReference(BatchNormAdapter):
         if spec.execution != Execution():
             raise Unsupported("no execution mode {!r} on device {!r}".format(*spec.execution))
         return self.layer(spec, state, self.conventions(spec))
+
+    def restore(self, spec: Spec, path: str) -> Layer:
+        """Return a layer built from the arrays that were saved."""
+        with np.load(path + ".npz") as arrays:
+            return self.build(spec, State(**{str(name): arrays[name] for name in arrays}))

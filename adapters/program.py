@@ -4,12 +4,31 @@ from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 from adapters.interface import Array, Conventions, Spec, State, Step
 
-#: The operations of a program. "train" and "infer" take x and maybe dy, "set_state" takes a state, the rest nothing.
-OPERATIONS = ("train", "infer", "set_state", "get_state", "apply_updates")
+#: The operations of a program, and the arrays that each takes; "train" and "infer" take dy or not.
+OPERATIONS = {
+    "train": ("x",),
+    "infer": ("x",),
+    "backward": ("dy",),
+    "second_order": ("x", "dy", "v"),
+    "set_state": ("state",),
+    "get_state": (),
+    "apply_updates": (),
+    "reload": (),
+    "save": (),
+}
 
 
 class Call(NamedTuple):
-    """One call on the layer of that number. ``dy=None`` asks for no gradients; ``update`` concerns "train" alone."""
+    """One call on the layer of that number. ``dy=None`` asks for no gradients; ``update`` concerns "train" alone.
+
+    ``tape`` >= 0 records a forward call under that number, and names the record that "backward" runs. ``times``
+    repeats a training call; its last result is what it returns.
+
+    "reload" puts another layer in the place of this one, made ``through`` its own state ("state"), the framework's
+    format ("file"), or that format with all layers in a new process ("process"; without one, by a new adapter).
+    With "checkpoint" it saves and restores the layer, but the one that was saved goes on.
+    "save" writes the layer to ``path`` for such a process.
+    """
 
     op: str
     layer: int = 0
@@ -17,6 +36,19 @@ class Call(NamedTuple):
     dy: Optional[Array] = None
     update: bool = True
     state: Optional[State] = None
+    tape: int = -1
+    v: Optional[Array] = None
+    times: int = 1
+    through: str = "state"
+    path: str = ""
+
+
+class Second(NamedTuple):
+    """The gradients of sum(v * dx) with respect to x, dy and gamma, dx being the gradient of a training call."""
+
+    x: Array
+    dy: Array
+    gamma: Optional[Array] = None
 
 
 class Program(NamedTuple):
@@ -25,7 +57,7 @@ class Program(NamedTuple):
     ``read="every"`` reads the layers' states after building and a layer's state after each call on it;
     ``read="end"`` reads all states only once, after the last call, so that reading cannot heal a stale layer.
     ``repeat`` runs the program twice more: once as it is and once changing each argument and result right after
-    its call.
+    its call. ``saved``, where given, has a path per layer: it is restored from there instead of being built.
     """
 
     spec: Spec
@@ -33,6 +65,7 @@ class Program(NamedTuple):
     calls: Tuple[Call, ...]
     read: str = "every"
     repeat: bool = False
+    saved: Tuple[str, ...] = ()
 
 
 class Observation(NamedTuple):
@@ -64,7 +97,10 @@ class Failure(NamedTuple):
 
 
 class StepTrace(NamedTuple):
-    """One call's result: index in the program, the step (for "train" and "infer") and the state read after it."""
+    """One call's result: its index in the program, what it returned, and the state read after it.
+
+    ``step`` is that of "train", "infer" and "backward", ``second`` that of "second_order".
+    """
 
     index: int  # type: ignore[assignment]  # nobody looks for a value in a trace
     step: Optional[Step] = None
@@ -72,6 +108,7 @@ class StepTrace(NamedTuple):
     observations: Tuple[Observation, ...] = ()
     #: Seconds inside the adapter.
     seconds: float = 0.0
+    second: Optional[Second] = None
 
 
 class Trace(NamedTuple):

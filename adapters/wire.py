@@ -16,7 +16,7 @@ import numpy as np
 
 from adapters.interface import Array, Capabilities, Conventions, Description, Execution, Spec, State, Step
 from adapters.layout import layout_of, memory_of
-from adapters.program import Call, Failure, Observation, Program, StepTrace, Trace
+from adapters.program import Call, Failure, Observation, Program, Second, StepTrace, Trace
 
 MAGIC = b"\x89BNC"
 VERSION = 1
@@ -61,7 +61,7 @@ _RECORDS: Dict[str, Any] = {
     record.__name__: record
     for record in (
         *(Spec, State, Execution, Step, Capabilities, Conventions, Description),
-        *(Call, Program, Observation, Failure, StepTrace, Trace, Built, End),
+        *(Call, Program, Observation, Failure, Second, StepTrace, Trace, Built, End),
     )
 }
 _NAMES = {record: name for name, record in _RECORDS.items()}

@@ -32,10 +32,23 @@ def check_program(program: Program) -> None:
         missing = _missing(state, program.spec)
         if missing:
             raise ValueError(f"layer {layer} starts without {missing}")
+    recorded: dict[tuple[int, int], tuple[int, ...]] = {}
     for step, call in enumerate(program.calls):
         if not 0 <= call.layer < len(program.states):
             raise ValueError(f"step {step} is on layer {call.layer} of {len(program.states)}")
         _check_arrays(step, call, program.spec)
+        if call.tape >= 0 and call.x is not None:
+            recorded[call.layer, call.tape] = call.x.shape
+        elif call.op == "backward":
+            _check_backward(step, call, recorded)
+
+
+def _check_backward(step: int, call: Call, recorded: dict[tuple[int, int], tuple[int, ...]]) -> None:
+    shape = recorded.get((call.layer, call.tape))
+    if shape is None:
+        raise ValueError(f"step {step}: layer {call.layer} has recorded nothing under {call.tape}")
+    if call.dy is None or call.dy.shape != shape:
+        raise ValueError(f"step {step}: dy does not fit the recorded x of shape {shape}")
 
 
 def _missing(state: State, spec: Spec) -> str:
@@ -49,9 +62,10 @@ def _check_arrays(step: int, call: Call, spec: Spec) -> None:
     extents = zip(call.x.shape, spec.shape, strict=False)
     if call.x.ndim != spec.rank or any(wanted not in (None, extent) for extent, wanted in extents):
         raise ValueError(f"step {step}: x of shape {call.x.shape} does not fit the spec's {spec.shape}")
-    if call.dy is not None and call.dy.shape != call.x.shape:
-        raise ValueError(f"step {step}: dy of shape {call.dy.shape} does not fit x of shape {call.x.shape}")
-    for name, array in (("x", call.x), ("dy", call.dy)):
+    for name, array in (("dy", call.dy), ("v", call.v)):
+        if array is not None and array.shape != call.x.shape:
+            raise ValueError(f"step {step}: {name} of shape {array.shape} does not fit x of shape {call.x.shape}")
+    for name, array in (("x", call.x), ("dy", call.dy), ("v", call.v)):
         if array is not None and _name(array) != spec.dtype:
             raise ValueError(f"step {step}: {name} is {_name(array)}, not the spec's {spec.dtype}")
 

@@ -6,6 +6,7 @@ import shlex
 from typing import Literal
 
 from adapters.interface import Capabilities, Conventions
+from adapters.program import Call
 from conformance.case import Case, save
 from conformance.evidence import Evidence, Worst
 from conformance.explain import Smallest
@@ -22,6 +23,7 @@ REFERENCE = Conventions()
 FEW = 10
 #: Longest printed case that a record carries; larger ones are in the case file.
 LONGEST_CODE = 4000
+_INSTRUCTIONS = "Train|Infer|Backward|SecondOrder|SetState|GetState|ApplyUpdates|Reload"
 
 
 def outcome(
@@ -49,7 +51,8 @@ def _outcome(tally: Tally, survey: Survey, capabilities: Capabilities) -> tuple[
         where = f"{tally.failure.method}: " if tally.failure.method else ""
         return kinds.get(tally.failure.kind, "error"), where + tally.failure.message
     if not has_capability(requirement, capabilities):
-        return "unsupported", f"declares no {requirement.needs}"
+        missing = [name for name in requirement.needs.split() if not getattr(capabilities, name)]
+        return "unsupported", f"declares no {' and no '.join(missing)}"
     if requirement.family in survey.stopped:
         return "no run", survey.stopped[requirement.family]
     return _without_failure(tally, survey)
@@ -146,7 +149,7 @@ def facts(case: Case) -> dict[str, str]:
     for call in case.expanded.calls:
         shape = "" if call.x is None else " " + "×".join(str(n) for n in call.x.shape)
         layer = f" on layer {call.layer}" if len(case.starts) > 1 else ""
-        steps.append(call.op + shape + (" with dy" if call.dy is not None else "") + layer)
+        steps.append(_operation(call) + shape + (" with dy" if call.dy is not None else "") + layer)
     flags = [name for name in ("center", "scale") if not getattr(spec, name)]
     described = {
         "steps": ", ".join(steps),
@@ -159,6 +162,22 @@ def facts(case: Case) -> dict[str, str]:
     if flags:
         described["switched off"] = ", ".join(flags)
     return described
+
+
+_RELOADS = {
+    "state": "rebuild from its state",
+    "file": "save and restore",
+    "checkpoint": "save and go on",
+    "process": "save and restore in a new process",
+}
+
+
+def _operation(call: Call) -> str:
+    """An operation with what distinguishes it, in words."""
+    if call.op == "reload":
+        return _RELOADS[call.through]
+    recorded = f" (record {call.tape})" if call.tape >= 0 else ""
+    return call.op.replace("_", " ") + recorded + (f" {call.times} times" if call.times > 1 else "")
 
 
 def code(case: Case) -> str:
@@ -174,7 +193,7 @@ def _broken_into_lines(text: str) -> str:
     text = text.replace("Case(spec=", "case = Case(\n    spec=", 1)
     for name in ("starts=", "program=", "read="):
         text = text.replace(f", {name}", f",\n    {name}", 1)
-    return re.sub(r", ((?:Train|Infer|SetState|GetState|ApplyUpdates)\()", r",\n        \1", text)
+    return re.sub(rf", ((?:{_INSTRUCTIONS})\()", r",\n        \1", text)
 
 
 def counterexample(

@@ -26,9 +26,22 @@ from conformance._data import (
     given,
     in_range,
 )
+from conformance._instructions import (
+    ApplyUpdates,
+    Backward,
+    GetState,
+    Infer,
+    Instruction,
+    Reload,
+    SecondOrder,
+    SetState,
+    Start,
+    Train,
+)
 
 __all__ = [
     "ApplyUpdates",
+    "Backward",
     "Case",
     "CaseError",
     "Channel",
@@ -39,6 +52,8 @@ __all__ = [
     "Gradient",
     "Infer",
     "Instruction",
+    "Reload",
+    "SecondOrder",
     "SetState",
     "Spec",
     "Start",
@@ -53,61 +68,6 @@ class CaseError(Exception):
     """A case file that cannot be read; the text names the file and what is wrong with it."""
 
 
-class Start(msgspec.Struct, frozen=True, tag="start"):
-    """A state: how gamma, beta and the moving statistics are chosen, or the arrays themselves.
-
-    gamma and beta: "plain" (1 and 0), "distinct" (differing, of both signs), "mixed" (zeros, ones, large, tiny),
-    "negative" and "zeros" (all of them).
-    moving: "plain" (0 and 1), "random" (mean about 0, variance about 1), "near" (about those of the first input).
-    ``None`` in place of an array leaves that parameter as it is (in ``SetState`` only).
-    """
-
-    gamma: Literal["plain", "distinct", "mixed", "negative", "zeros"] | Given | None = "plain"
-    beta: Literal["plain", "distinct", "mixed", "negative", "zeros"] | Given | None = "plain"
-    moving_mean: Literal["plain", "random", "near"] | Given | None = "plain"
-    moving_variance: Literal["plain", "random", "near"] | Given | None = "plain"
-    seed: int = 0
-
-
-class Train(msgspec.Struct, frozen=True, tag="train"):
-    """A training step, with gradients where dy is given."""
-
-    x: Drawn | Given
-    dy: Gradient | Given | None = None
-    layer: int = 0
-    update: bool = True
-
-
-class Infer(msgspec.Struct, frozen=True, tag="infer"):
-    """An inference step, with gradients where dy is given."""
-
-    x: Drawn | Given
-    dy: Gradient | Given | None = None
-    layer: int = 0
-
-
-class SetState(msgspec.Struct, frozen=True, tag="set_state"):
-    """Set the parameters that are not None."""
-
-    state: Start
-    layer: int = 0
-
-
-class GetState(msgspec.Struct, frozen=True, tag="get_state"):
-    """Read the state, also where the program reads it nowhere else."""
-
-    layer: int = 0
-
-
-class ApplyUpdates(msgspec.Struct, frozen=True, tag="apply_updates"):
-    """Run the update of the moving statistics that a training step left undone."""
-
-    layer: int = 0
-
-
-Instruction = Train | Infer | SetState | GetState | ApplyUpdates
-
-
 class Case(msgspec.Struct, frozen=True, dict=True):
     """A spec, one starting state per layer, and the program run on the layers. See ``adapters.program.Program``."""
 
@@ -120,25 +80,42 @@ class Case(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def expanded(self) -> Program:
         """The case with its arrays, as a host runs it."""
-        calls = tuple(self._call(step) for step in self.program)
+        calls = tuple(self._call(number, step) for number, step in enumerate(self.program))
         states = tuple(_expand_state(start, self.spec, self._first_input) for start in self.starts)
         return Program(self.spec, states, calls, self.read, self.repeat)
 
     @property
     def _first_input(self) -> Drawn | Given | None:
-        return next((step.x for step in self.program if isinstance(step, Train | Infer)), None)
+        return next((step.x for step in self.program if isinstance(step, Train | Infer | SecondOrder)), None)
 
-    def _call(self, step: Instruction) -> Call:
+    def _call(self, number: int, step: Instruction) -> Call:
         if isinstance(step, Train | Infer):
             x = expand_input(step.x, self.spec)
             dy = None if step.dy is None else expand_gradient(step.dy, x)
             if isinstance(step, Infer):
-                return Call("infer", step.layer, x, dy)
-            return Call("train", step.layer, x, dy, step.update)
+                return Call("infer", step.layer, x, dy, tape=step.tape)
+            return Call("train", step.layer, x, dy, step.update, tape=step.tape, times=step.times)
+        if isinstance(step, Backward):
+            x = expand_input(self.recorded(number).x, self.spec)
+            return Call("backward", step.layer, dy=expand_gradient(step.dy, x), tape=step.tape)
+        if isinstance(step, SecondOrder):
+            x = expand_input(step.x, self.spec)
+            dy, v = expand_gradient(step.dy, x), expand_gradient(step.v, x)
+            return Call("second_order", step.layer, x, dy, v=v)
+        if isinstance(step, Reload):
+            return Call("reload", step.layer, through=step.through)
         if isinstance(step, SetState):
             state = _expand_state(step.state, self.spec, self._first_input)
             return Call("set_state", step.layer, state=state)
         return Call("get_state" if isinstance(step, GetState) else "apply_updates", step.layer)
+
+    def recorded(self, number: int) -> Train | Infer:
+        """The step whose backward pass step ``number`` is. Raises ValueError where it was not recorded."""
+        of = self.program[number]
+        for step in reversed(self.program[:number]):
+            if isinstance(of, Backward) and isinstance(step, Train | Infer) and step.tape == of.tape:
+                return step
+        raise ValueError(f"step {number}: nothing was recorded under {of}")
 
     @cached_property
     def held(self) -> "Case":
@@ -149,6 +126,11 @@ class Case(msgspec.Struct, frozen=True, dict=True):
             if isinstance(step, Train | Infer):
                 dy = None if call.dy is None else Given.of(call.dy)
                 step = msgspec.structs.replace(step, x=Given.of(_array(call.x)), dy=dy)
+            elif isinstance(step, Backward):
+                step = msgspec.structs.replace(step, dy=Given.of(_array(call.dy)))
+            elif isinstance(step, SecondOrder):
+                arrays = {name: Given.of(_array(getattr(call, name))) for name in ("x", "dy", "v")}
+                step = msgspec.structs.replace(step, **arrays)
             elif isinstance(step, SetState) and call.state is not None:
                 step = msgspec.structs.replace(step, state=_hold(call.state))
             steps.append(step)

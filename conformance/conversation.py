@@ -71,7 +71,7 @@ class Awaited:
         call = self._call
         if call is None:
             return (self._program.spec, "build" if self._next < 0 else "end")
-        return (self._program.spec, call.op, call.dy is None, call.update)
+        return (self._program.spec, call.op, call.dy is None, call.update, call.tape < 0, call.through)
 
     @property
     def _first(self) -> bool:

@@ -12,15 +12,34 @@ from adapters.interface import Array, Spec
 from adapters.program import Call
 from conformance.case import (
     Case,
-    GetState,
     Given,
     Infer,
     Instruction,
-    SetState,
     Start,
     Train,
 )
 from conformance.oracle import TrainingTruth, from_channels, to_channels
+from conformance.rewrite import (
+    forward_only,
+    rebuilt,
+    recorded_in,
+    single_layer,
+    uninterrupted,
+    unread,
+    unrecorded,
+    updates_left_out,
+    without_gradients,
+)
+
+__all__ = [
+    "forward_only",
+    "single_layer",
+    "uninterrupted",
+    "unread",
+    "unrecorded",
+    "updates_left_out",
+    "without_gradients",
+]
 
 #: Significand digits of the element types that cases come in.
 DIGITS = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
@@ -28,23 +47,20 @@ DIGITS = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
 Change = Callable[[Array, int], Array]
 
 
-def _rebuilt(case: Case, program: list[Instruction], **changes: object) -> Case:
-    """The case with another program, holding its arrays: recipes of a state may speak of the first input."""
-    return msgspec.structs.replace(case.held, program=tuple(program), repeat=False, **changes)
-
-
 def map_arrays(case: Case, *, x: Change | None = None, dy: Change | None = None) -> Case:
-    """Apply changes to every step's x and dy; each is given the (C, m) matrix and the step's index."""
+    """Apply changes to every step's x and dy; each is given the (C, m) matrix and the step's index.
+
+    The dy of a backward pass is changed as that of the recorded step would be.
+    """
     program: list[Instruction] = []
     for index, (step, call) in enumerate(zip(case.held.program, case.expanded.calls, strict=True)):
-        if isinstance(step, Train | Infer) and call.x is not None:
-            shape = call.x.shape
-            if x is not None:
-                step = msgspec.structs.replace(step, x=_changed(case, call.x, x, index, shape))
-            if dy is not None and call.dy is not None:
-                step = msgspec.structs.replace(step, dy=_changed(case, call.dy, dy, index, shape))
-        program.append(step)
-    return _rebuilt(case, program)
+        changed: dict[str, Given] = {}
+        if x is not None and call.x is not None:
+            changed["x"] = _changed(case, call.x, x, index, call.x.shape)
+        if dy is not None and call.dy is not None:
+            changed["dy"] = _changed(case, call.dy, dy, recorded_in(case.program, index), call.dy.shape)
+        program.append(msgspec.structs.replace(step, **changed) if changed else step)
+    return rebuilt(case, program)
 
 
 def _changed(case: Case, a: Array, change: Change, index: int, shape: tuple[int, ...]) -> Given:
@@ -53,22 +69,14 @@ def _changed(case: Case, a: Array, change: Change, index: int, shape: tuple[int,
         return Given.of(from_channels(change(rows, index), case.spec, shape).astype(a.dtype))
 
 
-def without_gradients(case: Case, *ops: str) -> Case:
-    """The case with forward passes only, in steps of these operations (by default in all)."""
-    forward: dict[str, type[Train | Infer]] = {"train": Train, "infer": Infer}
-    kinds = tuple(forward[op] for op in ops or forward)
-    program = [msgspec.structs.replace(s, dy=None) if isinstance(s, kinds) else s for s in case.held.program]
-    return msgspec.structs.replace(case.held, program=tuple(program))
-
-
 def first_training(case: Case) -> Case:
     """The case's first training step, forward only, on a layer of its own."""
     index = next((i for i, step in enumerate(case.held.program) if isinstance(step, Train)), None)
     if index is None:
-        return _rebuilt(case, [], read="end")
+        return rebuilt(case, [], read="end")
     step = case.held.program[index]
-    program: list[Instruction] = [msgspec.structs.replace(step, dy=None, layer=0)]
-    return _rebuilt(case, program, starts=(case.held.starts[step.layer],), read="end")
+    program: list[Instruction] = [msgspec.structs.replace(step, dy=None, layer=0, tape=-1, times=1)]
+    return rebuilt(case, program, starts=(case.held.starts[step.layer],), read="end")
 
 
 def _exponent(a: Array) -> Array:
@@ -162,7 +170,7 @@ def other_channels(case: Case) -> tuple[Case, ...]:
 
 def _with_starts(case: Case, change: Callable[[Start, int], Start]) -> Case:
     starts = tuple(change(start, layer) for layer, start in enumerate(case.held.starts))
-    return _rebuilt(case, list(case.held.program), starts=starts)
+    return rebuilt(case, list(case.held.program), starts=starts)
 
 
 def _filled_like(held: Given, values: Array | float) -> Given:
@@ -233,9 +241,9 @@ def in_batches(case: Case) -> tuple[Case, ...]:
         return ()
     cut = (2 * extent + 2) // 3
     parts = np.split(call.x, [min(cut, extent - 1)], axis=axis)
-    program = [*case.held.program[:index], msgspec.structs.replace(step, dy=None)]
+    program = [*case.held.program[:index], msgspec.structs.replace(step, dy=None, tape=-1)]
     program += [Infer(Given.of(part), None, step.layer) for part in parts]
-    return (_rebuilt(case, program),)
+    return (rebuilt(case, program),)
 
 
 def one_sample(case: Case) -> tuple[Case, ...]:
@@ -249,38 +257,9 @@ def one_sample(case: Case) -> tuple[Case, ...]:
     if call.x.shape[axis] < 2:
         return ()
     alone = [Given.of(np.take(call.x, [place], axis=axis)) for place in (0, -1)]
-    program = [*case.held.program[:index], msgspec.structs.replace(step, dy=None)]
+    program = [*case.held.program[:index], msgspec.structs.replace(step, dy=None, tape=-1)]
     program += [Infer(sample, None, step.layer) for sample in alone]
-    return (_rebuilt(case, program),)
-
-
-def unread(case: Case) -> tuple[Case, ...]:
-    """The case with its state read at the end only; nothing unless an inference follows a change of its layer."""
-    changed: set[int] = set()
-    useful = False
-    for step in case.program:
-        useful |= isinstance(step, Infer) and step.layer in changed
-        if isinstance(step, Train | SetState):
-            changed.add(step.layer)
-    if not useful:
-        return ()
-    return (_rebuilt(case, [s for s in case.held.program if not isinstance(s, GetState)], read="end"),)
-
-
-def forward_only(case: Case) -> tuple[Case, ...]:
-    """The case with forward passes only, where it has any gradients."""
-    if not any(isinstance(step, Train | Infer) and step.dy is not None for step in case.program):
-        return ()
-    return (msgspec.structs.replace(without_gradients(case), repeat=False),)
-
-
-def single_layer(case: Case) -> tuple[Case, ...]:
-    """The last step's layer on its own; nothing where the program uses one layer only."""
-    if len({step.layer for step in case.program}) < 2:
-        return ()
-    kept = case.program[-1].layer
-    program = [msgspec.structs.replace(step, layer=0) for step in case.held.program if step.layer == kept]
-    return (_rebuilt(case, program, starts=(case.held.starts[kept],)),)
+    return (rebuilt(case, program),)
 
 
 def gradient_parts(case: Case) -> tuple[Case, ...]:
@@ -297,9 +276,3 @@ def gradient_parts(case: Case) -> tuple[Case, ...]:
         map_arrays(case, dy=lambda rows, _: parts(rows)[1]),
         map_arrays(case, dy=lambda rows, _: sum(parts(rows), np.zeros(()))),
     )
-
-
-def updates_left_out(case: Case) -> tuple[Case, ...]:
-    """The case with every training step's update left out."""
-    program = [msgspec.structs.replace(s, update=False) if isinstance(s, Train) else s for s in case.held.program]
-    return (_rebuilt(case, program, read="every"),)

@@ -12,14 +12,15 @@ from hypothesis.database import ExampleDatabase
 
 from adapters.interface import Spec
 from conformance.capability import refusal
-from conformance.case import Case, Drawn, Infer, Instruction, Train
+from conformance.case import Case, Drawn, Infer, Instruction, SecondOrder, Train
 from conformance.evidence import Evidence
 from conformance.families import FAMILIES
 from conformance.pool import Pooled
 from conformance.requirements import Requirement
+from conformance.rewrite import asked, recorded_in, sound
 from conformance.session import Session, SessionError
 from conformance.strategies import cases
-from conformance.survey import asked, execute, has_capability, judge_example
+from conformance.survey import execute, has_capability, judge_example
 
 #: Restarts of a dying host that one shrinking may cost.
 RESTARTS = 10
@@ -120,15 +121,25 @@ def _smaller(case: Case) -> Iterator[Case]:
     Hypothesis looks for simpler choices, which are not always fewer: a step of a fixed program cannot be left out.
     """
     program = case.program
-    for number in range(len(program)) if len(program) > 1 else ():
-        yield msgspec.structs.replace(case, program=program[:number] + program[number + 1 :])
+    for number in range(len(program)):
+        fewer = _without(program, number)
+        if fewer:
+            yield msgspec.structs.replace(case, program=fewer)
     for number, step in enumerate(program):
         for less in _less(step, case.spec):
             yield msgspec.structs.replace(case, program=(*program[:number], less, *program[number + 1 :]))
 
 
+def _without(program: tuple[Instruction, ...], number: int) -> tuple[Instruction, ...]:
+    """The program without a step, and without the backward passes that the step was recorded for."""
+    left = tuple(step for at, step in enumerate(program) if number not in (at, recorded_in(program, at)))
+    return left if sound(left) else ()
+
+
 def _less(step: Instruction, spec: Spec) -> Iterator[Instruction]:
-    if not isinstance(step, Train | Infer):
+    if isinstance(step, Train) and step.times > 1:
+        yield msgspec.structs.replace(step, times=step.times // 2)
+    if not isinstance(step, Train | Infer | SecondOrder):
         return
     if isinstance(step.x, Drawn):
         sizes = step.x.sizes
@@ -137,7 +148,7 @@ def _less(step: Instruction, spec: Spec) -> Iterator[Instruction]:
             for fewer in sorted({1, extent // 2, extent - 1} - {0, extent}) if free else ():
                 x = msgspec.structs.replace(step.x, sizes=(*sizes[:axis], fewer, *sizes[axis + 1 :]))
                 yield msgspec.structs.replace(step, x=x)
-    if step.dy is not None:
+    if step.dy is not None and not isinstance(step, SecondOrder):
         yield msgspec.structs.replace(step, dy=None)
 
 

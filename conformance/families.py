@@ -1,7 +1,39 @@
 """The families of requirements, and which programs of steps the cases of each consist of."""
 
+import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
+
+Through = Literal["state", "file", "checkpoint", "process"]
+
+
+class Planned(NamedTuple):
+    """A step of a program before anything but its operation is drawn.
+
+    Written ``train``, ``train1`` (on the second layer), ``train@2`` (recorded under 2), ``backward@2`` (of that),
+    ``train*40`` (forty times), ``train-`` (its update left out), ``reload:file``, ``again`` (the last computing step
+    once more), ``first`` (the first one once more).
+    """
+
+    op: str
+    layer: int = 0
+    tape: int = -1
+    times: int = 1
+    update: bool = True
+    through: Through = "state"
+
+
+_WRITTEN = re.compile(r"([a-z_]+)(\d?)(?:@(\d))?(?:\*(\d+))?(-?)(?::(state|file|checkpoint|process))?")
+
+
+def planned(text: str) -> Planned:
+    """Return the step that is written so. Raises ValueError for one that is not."""
+    found = _WRITTEN.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no step")
+    op, layer, tape, times, left_out, given = found.groups()
+    through: Any = given or "state"
+    return Planned(op, int(layer or 0), int(tape or -1), int(times or 1), not left_out, through)
 
 
 class Family(NamedTuple):
@@ -12,14 +44,17 @@ class Family(NamedTuple):
     longest: int
     #: One step in so many comes without gradients; 1 means none has any.
     without_gradients: int
-    #: Operations that are drawn freely; the first step is of ``first``.
+    #: Operations that are drawn freely; the first step is of ``first``. "record" is a recorded training step.
     ops: tuple[str, ...]
     first: tuple[str, ...] = ("train",)
-    #: Programs that are drawn as often as free ones: what goes wrong between steps needs them in a certain order.
-    #: "1" after an operation is the second layer.
+    #: Programs that are drawn as often as free ones, as ``Planned`` are written: what goes wrong between steps needs
+    #: them in a certain order.
     programs: tuple[tuple[str, ...], ...] = ()
     layers: int = 1
     repeats: bool = False
+    #: Programs that the first cases of a pool have, one each, whatever is drawn: nothing else shows what they do, or
+    #: they are too dear to be drawn often.
+    certain: tuple[tuple[str, ...], ...] = ()
     #: One case is drawn for so many that other families draw, but at least ``FEWEST``.
     rarity: int = 1
 
@@ -47,18 +82,88 @@ TWO_LAYERS = (
     ("infer", "set_state1", "train1", "infer", "train"),
     ("train", "infer1", "train", "infer1", "get_state"),
 )
+THREE_LAYERS = (
+    ("train2", "train", "train1", "infer2", "infer"),
+    ("infer2", "set_state", "train1", "first", "infer"),
+)
+TAPES = (
+    ("train@0", "backward@0", "again", "backward@0"),
+    ("train@0", "train", "infer", "backward@0", "again"),
+    ("train@0", "train@1", "train@2", "backward@1", "backward@0", "backward@2"),
+    ("infer@0", "infer@1", "backward@0", "backward@1", "backward@0"),
+    ("train@0", "infer@1", "backward@1", "backward@0"),
+    ("infer@0", "train", "backward@0"),
+    ("train@0", "backward@0", "again", "train", "backward@0", "infer"),
+)
+SECOND_ORDER = (
+    ("second_order",),
+    ("second_order", "second_order"),
+    ("train", "second_order", "train"),
+    ("infer", "second_order", "infer"),
+)
+TAPES_OF_LAYERS = (
+    ("train@0", "train1@1", "backward@0", "backward1@1"),
+    ("train@0", "set_state1", "train1", "backward@0", "get_state"),
+)
+REPEATED = (
+    ("train", "again", "again", "infer"),
+    ("infer", "again", "get_state", "again"),
+    ("train", "infer", "first", "train", "first"),
+    ("infer", "second_order", "first"),
+)
+REBUILT = (
+    ("train", "reload", "train", "infer"),
+    ("train", "train", "reload", "infer", "train"),
+    ("infer", "reload", "infer", "train"),
+    ("train1", "reload1", "train", "train1", "infer1"),
+    ("train", "set_state", "reload", "train", "train"),
+)
+SAVING = (
+    ("train", "reload:process", "infer", "train"),
+    ("train", "train1", "reload:process", "infer", "infer1", "train"),
+    ("set_state", "infer", "reload:process", "infer", "train", "infer"),
+    ("train", "train", "reload:file", "infer", "train"),
+    ("infer", "reload:file", "infer", "train", "infer"),
+    ("set_state", "reload:file", "train", "get_state"),
+    ("train", "train1", "reload1:file", "train", "train1", "infer1", "infer"),
+    ("infer", "train", "infer", "reload:file", "infer", "train"),
+    ("train", "reload:checkpoint", "infer", "train"),
+    ("infer", "train", "reload:checkpoint", "set_state", "infer"),
+)
+UPDATES = (
+    ("train-", "set_state", "apply_updates", "infer"),
+    ("train-", "apply_updates", "infer"),
+    ("train", "train-", "infer", "apply_updates", "train", "infer"),
+    ("train-", "train-", "apply_updates", "train-", "apply_updates"),
+)
+MANY = (("train*300", "infer"), ("train*7", "train", "train*60"))
 #: Cases of a family that draws few: each spec of a pool once.
 FEWEST = 24
 FREE = ("train", "infer", "train", "infer", "set_state", "get_state")
+TAPED = (*FREE, "record", "backward", "backward", "reload", "again")
 
 FAMILIES = {
     family.number: family
     for family in (
         Family(1, "Normalization in training", 3, 2, ("train", "train", "infer")),
         Family(2, "Inference", 4, 2, ("infer", "train", "infer", "set_state", "get_state"), ("infer", "train"), STALE),
-        Family(3, "Running statistics", 6, 2, ("train", "train", "infer"), programs=(*SET[:2], ("train",) * 10)),
-        Family(4, "Gradients", 3, 6, ("train", "train", "infer"), ("train", "infer"), (*STALE[:2], ("train",) * 6)),
-        Family(7, "State and modes", 6, 2, FREE, FREE, STALE + SET + TWO_LAYERS, layers=2, repeats=True),
+        Family(
+            *(3, "Running statistics", 6, 2, ("train", "train", "infer")),
+            programs=(*SET[:2], ("train",) * 10, *UPDATES, *MANY),
+            certain=UPDATES + MANY * 2,
+        ),
+        Family(
+            *(4, "Gradients", 3, 6, ("train", "train", "infer"), ("train", "infer")),
+            programs=(*STALE[:2], ("train",) * 6, *STALE[:2], ("train",) * 6, *TAPES, *SECOND_ORDER),
+            certain=TAPES * 2 + SECOND_ORDER,
+        ),
+        Family(
+            *(7, "State and modes", 6, 2, TAPED, FREE),
+            programs=STALE + SET + TWO_LAYERS + THREE_LAYERS + TAPES_OF_LAYERS + REPEATED + REBUILT,
+            layers=2,
+            repeats=True,
+            certain=SAVING + THREE_LAYERS + TAPES_OF_LAYERS + REPEATED + REBUILT[:2],
+        ),
         Family(8, "Conventions", 1, 1, ("train", "infer"), ("train", "infer"), rarity=8),
     )
 }

@@ -126,10 +126,15 @@ class Run:
         if call.op == "set_state" and call.state is not None:
             return overwritten(before, call.state)
         if call.op == "train" and call.update:
-            return self._updated(before, index, kind)
+            for _ in range(call.times):
+                before = self._updated(before, index, kind)
+        if call.op == "apply_updates":
+            left = [v.number for v in self.views[:index] if v.call.layer == call.layer and not v.call.update]
+            return self._updated(before, left[-1], kind) if left else before
         return before
 
     def _updated(self, before: Belief, index: int, kind: Kind) -> Belief:
+        """The state after an update with the batch of a training step."""
         bounds = self.bounds(index, kind)
         assert isinstance(bounds, TrainingBounds)
         truth = bounds.truth
@@ -170,30 +175,43 @@ class Run:
             return gamma, beta
         return gamma if given.gamma is None else column(given.gamma), beta if given.beta is None else column(given.beta)
 
+    def forward(self, index: int) -> int:
+        """The forward step that a step belongs to: for a backward pass the one that was recorded, else itself."""
+        calls, of = self.program.calls, self.program.calls[index]
+        if of.op != "backward":
+            return index
+        earlier = range(index - 1, -1, -1)
+        return next(
+            i for i in earlier if (calls[i].tape, calls[i].layer) == (of.tape, of.layer) and calls[i].x is not None
+        )
+
     def truth(self, index: int, kind: Kind = "prob") -> TrainingTruth | InferenceTruth:
-        """What the step should have given from the state before it. ``kind`` matters where that was not read."""
-        call = self.program.calls[index]
-        key = (index, "prob" if call.op == "train" else kind)
+        """What the step should have given from the state before it. ``kind`` matters where that was not read.
+
+        A backward pass is judged from the state before the step that was recorded.
+        """
+        key = (index, kind if self.program.calls[self.forward(index)].op == "infer" else "prob")
         if key not in self._truths:
             self._truths[key] = self._truth(index, kind)
         return self._truths[key]
 
     def _truth(self, index: int, kind: Kind) -> TrainingTruth | InferenceTruth:
-        call, spec, epsilon, host = self.program.calls[index], self.spec, self.epsilon, self.host
-        gamma, beta = (None if p is None else p.reshape(-1) for p in self._parameters(index))
+        forward, spec, epsilon, host = self.forward(index), self.spec, self.epsilon, self.host
+        call, dy = self.program.calls[forward], self.program.calls[index].dy
+        gamma, beta = (None if p is None else p.reshape(-1) for p in self._parameters(forward))
 
         def rows(a: Array | None) -> Array | None:
             return None if a is None else to_channels(a, spec)
 
-        if call.op == "train":
+        if call.op != "infer":
             return self._shelf.keep(
-                lambda: TrainingTruth(rows(call.x), gamma, beta, epsilon, rows(call.dy), host),
+                lambda: TrainingTruth(rows(call.x), gamma, beta, epsilon, rows(dy), host),
                 *(index, gamma, beta, epsilon, host),
             )
-        before = self.before(index, kind)
+        before = self.before(forward, kind)
         mean, variance = before.mean.reshape(-1), before.variance.reshape(-1)
         return self._shelf.keep(
-            lambda: InferenceTruth(rows(call.x), gamma, beta, mean, variance, epsilon, rows(call.dy), host),
+            lambda: InferenceTruth(rows(call.x), gamma, beta, mean, variance, epsilon, rows(dy), host),
             *(index, gamma, beta, mean, variance, epsilon, host),
         )
 
@@ -208,7 +226,7 @@ class Run:
         truth, numerics = self.truth(index, kind), self.numerics
         if isinstance(truth, TrainingTruth):
             return self._shelf.keep(lambda: TrainingBounds(truth, numerics, kind), truth, numerics, kind)
-        before = self.before(index, kind)
+        before = self.before(self.forward(index), kind)
         errors = before.mean_error, before.variance_error
         return self._shelf.keep(
             lambda: InferenceBounds(truth, numerics, kind, *errors), *(truth, numerics, kind, *errors)
@@ -292,7 +310,8 @@ class Judge:
         message: str = "",
     ) -> Evidence:
         """Compare (C, n) matrices that belong to a step."""
-        shape = view.call.x.shape if view.call.x is not None and quantity.split(maxsplit=1)[0] in ("y", "dx") else ()
+        like = view.call.dy if view.call.x is None else view.call.x
+        shape = like.shape if like is not None and quantity.split(maxsplit=1)[0] in ("y", "dx") else ()
         return compare(
             quantity, got, expected, bound, step=view.number, scale=scale, spec=self.spec, shape=shape, message=message
         )

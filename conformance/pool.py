@@ -135,7 +135,8 @@ def _draw_on(
     helping: Helping = "all",
 ) -> tuple[Pooled, ...]:
     """Draw cases on some of the pool's specs, spread over strata: some that show most first, the rest in any order."""
-    numbered = list(enumerate(strata(specs, count, run_seed).items()))
+    certain = len(FAMILIES[family].certain)
+    numbered = list(enumerate(strata(specs, count, run_seed, certain).items()))
     first = [entry for entry in numbered if _shows_much(entry[1][0])][:FIRST_STRATA]
     rest = [entry for entry in numbered if entry not in first]
     drawn: list[Pooled] = []
@@ -153,7 +154,7 @@ def _shows_much(stratum: Stratum) -> bool:
     """Whether most faults show in cases of this stratum: mild data, several elements per channel and channels."""
     spec = stratum.spec
     plain = spec.dtype == "float32" and len(spec.axis) == 1 and spec.center and spec.scale
-    return plain and not stratum.adversarial and stratum.extents in ("free", "as channels")
+    return plain and not stratum.adversarial and stratum.extents in ("free", "as channels") and stratum.program < 0
 
 
 def _draw_stratum(family: Family, stratum: Stratum, wanted: int, stream: int, specs: tuple[Spec, ...]) -> list[Pooled]:

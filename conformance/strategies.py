@@ -7,13 +7,15 @@ noise.
 
 import math
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from hypothesis import strategies as st
 
 from adapters.interface import Spec
 from conformance.case import (
+    ApplyUpdates,
+    Backward,
     Case,
     Channel,
     Drawn,
@@ -21,11 +23,13 @@ from conformance.case import (
     Gradient,
     Infer,
     Instruction,
+    Reload,
+    SecondOrder,
     SetState,
     Start,
     Train,
 )
-from conformance.families import Family
+from conformance.families import Family, Planned, planned
 from conformance.specs import ADVERSARIAL, EXTENTS, Extents, Stratum
 
 BATCHES = (2, 3, 4, 5, 1, 6, 7, 8, 9, 10, 12, 15, 16, 17, 20, 31, 32, 33, 48, 63, 64, 65, 100, 127, 128, 129, 200, 256)
@@ -162,42 +166,85 @@ def partial_states(draw: st.DrawFn) -> Start:
     return msgspec.structs.replace(start, **dict.fromkeys(left))
 
 
-def programs(draw: st.DrawFn, family: Family) -> tuple[tuple[str, int], ...]:
-    """Draw the operations of a program and the layers they act on; e.g. ``(("train", 0), ("infer", 0))``."""
+def programs(draw: st.DrawFn, family: Family, certain: int = -1) -> tuple[Planned, ...]:
+    """Draw the steps of a program; e.g. those of ``("train", "infer")``. ``certain`` is the number of one to take."""
     fixed: tuple[str, ...] = ()
-    if family.programs and draw(among((False, True)), label="fixed"):
+    if certain >= 0:
+        fixed = family.certain[certain]
+    elif family.programs and draw(among((False, True)), label="fixed"):
         fixed = draw(among(family.programs), label="program")
     if fixed:
-        return tuple((op.removesuffix("1"), int(op.endswith("1"))) for op in fixed)
+        return tuple(planned(step) for step in fixed)
     count = draw(whole(1, family.longest), label="steps")
-    steps = []
+    steps: list[Planned] = []
     for number in range(count):
         op = draw(among(family.ops if number else family.first), label="operation")
-        steps.append((op, draw(whole(0, family.layers - 1), label="layer") if family.layers > 1 else 0))
+        layer = draw(whole(0, family.layers - 1), label="layer") if family.layers > 1 else 0
+        steps.append(_free_step(draw, op, layer, steps))
     return tuple(steps)
+
+
+def _free_step(draw: st.DrawFn, op: str, layer: int, steps: list[Planned]) -> Planned:
+    """A step of that operation, or where it makes no sense after those steps a plain one.
+
+    Nothing between a recorded step and its backward pass sets the state of their layer: frameworks differ in what that
+    means, and some refuse it.
+    """
+    if op == "record":
+        return Planned("train", layer, sum(step.tape >= 0 for step in steps))
+    if op == "backward":
+        since = max(
+            (n for n, step in enumerate(steps) if step[:2] in (("set_state", layer), ("reload", layer))), default=-1
+        )
+        open_ = [step.tape for step in steps[since + 1 :] if step.layer == layer and step[0] == "train"]
+        tapes = tuple(sorted({tape for tape in open_ if tape >= 0}))
+        return Planned("backward", layer, draw(among(tapes), label="tape")) if tapes else Planned("train", layer)
+    return Planned(op, layer)
 
 
 @st.composite
 def instructions(
-    draw: st.DrawFn, family: Family, stratum: Stratum, op: str, layer: int, previous: list[Instruction]
+    draw: st.DrawFn, family: Family, stratum: Stratum, step: Planned, previous: list[Instruction]
 ) -> Instruction:
-    """Draw a step of this operation on this layer."""
-    if op == "set_state":
-        return SetState(partial_states(draw), layer)
-    if op == "get_state":
-        return GetState(layer)
+    """Draw the step that is planned."""
+    if step.op in ("again", "first"):
+        return _repeated(previous, last=step.op == "again")
+    if step.op == "set_state":
+        return SetState(partial_states(draw), step.layer)
+    if step.op == "get_state":
+        return GetState(step.layer)
+    if step.op == "apply_updates":
+        return ApplyUpdates(step.layer)
+    if step.op == "reload":
+        return Reload(step.through, step.layer)
+    if step.op == "backward":
+        return Backward(step.tape, gradients(draw), step.layer)
     x = _step_inputs(draw, stratum, previous)
+    if step.op == "second_order":
+        return SecondOrder(x, gradients(draw), gradients(draw), step.layer)
     wanted = draw(whole(0, family.without_gradients - 1), label="gradients")
-    dy = gradients(draw) if wanted else None
-    return Train(x, dy, layer) if op == "train" else Infer(x, dy, layer)
+    dy = gradients(draw) if wanted and step.tape < 0 and step.times == 1 else None
+    if step.op == "infer":
+        return Infer(x, dy, step.layer, step.tape)
+    return Train(x, dy, step.layer, step.update, step.tape, step.times)
+
+
+def _repeated(previous: list[Instruction], *, last: bool) -> Instruction:
+    """The first or last step that computed something, once more; recorded only once."""
+    computed = [step for step in previous if isinstance(step, Train | Infer | Backward | SecondOrder)]
+    if not computed:
+        return GetState()
+    step = computed[-1 if last else 0]
+    return msgspec.structs.replace(step, tape=-1) if isinstance(step, Train | Infer) else step
 
 
 def _step_inputs(draw: st.DrawFn, stratum: Stratum, previous: list[Instruction]) -> Drawn:
     """Draw an input like the last one but for its values, or of other sizes, or all new, or now and then the same."""
-    last = next((p.x for p in reversed(previous) if isinstance(p, Train | Infer)), None)
+    last = next((p.x for p in reversed(previous) if isinstance(p, Train | Infer | SecondOrder)), None)
     if not isinstance(last, Drawn):
         return inputs(draw, stratum)
-    choice = draw(among(("values", "sizes", "all", "values", "sizes", "nothing")), label="new")
+    choices = ("values", "sizes", "all", "values", "sizes", "nothing") if stratum.program < 0 else ("values", "sizes")
+    choice = draw(among(choices), label="new")
     if choice == "nothing":
         return last
     if choice == "all":
@@ -209,19 +256,26 @@ def _step_inputs(draw: st.DrawFn, stratum: Stratum, previous: list[Instruction])
 @st.composite
 def cases_of(draw: st.DrawFn, family: Family, stratum: Stratum) -> Case:
     """Draw a case of a family and stratum; e.g. a training step on a (17, 3) input, then inference."""
-    read: Literal["every", "end"] = "end" if draw(whole(0, 3), label="read at the end only") == 3 else "every"
+    certain = stratum.program >= 0
+    unread = draw(whole(0, 3), label="read at the end only") == 3
     repeat = family.repeats and draw(among((False, True)), label="repeat")
     program: list[Instruction] = []
-    for op, layer in programs(draw, family):
-        program.append(draw(instructions(family, stratum, op, layer, program), label="step"))
-    states = tuple(starts(draw) for _ in range(family.layers))
-    return Case(stratum.spec, states, tuple(program), read, repeat)
+    steps = programs(draw, family, stratum.program)
+    for step in steps:
+        program.append(draw(instructions(family, stratum, step, program), label="step"))
+    if certain:
+        # Saving is dear: not thrice.
+        repeat, unread = family.repeats and all(step.through == "state" for step in steps), False
+    layers = max(family.layers, *(1 + step.layer for step in steps))
+    states = tuple(starts(draw) for _ in range(layers))
+    return Case(stratum.spec, states, tuple(program), "end" if unread else "every", repeat)
 
 
 @st.composite
 def cases(draw: st.DrawFn, family: Family, specs: tuple[Spec, ...]) -> Case:
-    """Draw a case of a family, its spec from the pool. The first three choices are those of ``stratum_choices``."""
+    """Draw a case of a family, its spec from the pool. The first choices are those of ``stratum_choices``."""
     spec = draw(among(specs), label="spec")
     adversarial = draw(among(ADVERSARIAL), label="adversarial")
     extents = draw(among(EXTENTS), label="extents")
-    return draw(cases_of(family, Stratum(spec, adversarial, extents)))
+    certain = draw(whole(-1, len(family.certain) - 1), label="certain program")
+    return draw(cases_of(family, Stratum(spec, adversarial, extents, certain)))

@@ -10,12 +10,12 @@ from adapters.program import Failure
 from conformance.agreement import sample
 from conformance.capability import refusal
 from conformance.case import Case
-from conformance.derive import without_gradients
 from conformance.evidence import NOTHING, Evidence
 from conformance.judge import Judge, Run
 from conformance.pool import Pool, Pooled
 from conformance.requirements import Requirement
 from conformance.requirements._catalogue import Derive
+from conformance.rewrite import asked
 from conformance.session import Session, SessionError
 from conformance.tally import Survey, Tally, case_size
 
@@ -63,16 +63,6 @@ def survey(
     accounts = result.accounts
     accounts.other = time.perf_counter() - started - accounts.framework - accounts.judging
     return result
-
-
-def asked(case: Case, capabilities: Capabilities) -> Case:
-    """The case without the gradients that the capabilities exclude."""
-    without = [op for op, has in _gradient_capabilities(capabilities) if not has]
-    return without_gradients(case, *without) if without else case
-
-
-def _gradient_capabilities(capabilities: Capabilities) -> tuple[tuple[str, bool], ...]:
-    return ("train", capabilities.training_gradients), ("infer", capabilities.inference_gradients)
 
 
 def judge_pooled(
@@ -152,7 +142,7 @@ def given_up(result: Survey) -> str:
 
 def has_capability(requirement: Requirement, capabilities: Capabilities) -> bool:
     """Whether the implementation declares what the requirement asks for."""
-    return not requirement.needs or bool(getattr(capabilities, requirement.needs))
+    return all(getattr(capabilities, needed) for needed in requirement.needs.split())
 
 
 def execute(case: Case, session: Session, result: Survey | None = None) -> Run:

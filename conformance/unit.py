@@ -15,10 +15,11 @@ from conformance.explain import Smallest, shrink
 from conformance.known_failures import find
 from conformance.plan import Plan
 from conformance.pool import Pool, Pooled, fitted, fitted_specs
+from conformance.rewrite import asked
 from conformance.seek import seek
 from conformance.session import Session, SessionError
 from conformance.sessions import Sessions
-from conformance.survey import asked, execute, measure, survey
+from conformance.survey import execute, measure, survey
 from conformance.tally import Example, Survey, Tally
 from conformance.targets import Target
 from reports.records import Counterexample, Result

@@ -218,7 +218,7 @@ class TestOneCase:
 
     def test_what_is_not_declared_is_not_run(self) -> None:
         """A case or requirement outside the declared capabilities is not asked for."""
-        wrong = made(lambda c, t, j: require(False, "wrong"), needs="tape")
+        wrong = made(lambda c, t, j: require(False, "wrong"), needs="separate_update")
         session = Fake(lambda n, p: None)
         assert judge_case(wrong, case(train()), session) is None
         narrow = Fake(lambda n, p: None, Capabilities(ranks=(5,)))

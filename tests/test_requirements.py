@@ -19,7 +19,7 @@ from conformance.judge import Judge
 from conformance.pool import Pool, draw
 from conformance.requirements import CATALOGUE, Requirement, requirement
 from conformance.session import open_session
-from conformance.survey import survey
+from conformance.survey import has_capability, survey
 from conformance.tally import Survey
 from tests._judged import REFERENCE
 
@@ -87,7 +87,7 @@ class TestCatalogue:
         """Operations, capabilities and conventions that it names exist."""
         assert found.ops <= set(OPERATIONS)
         assert found.ops
-        assert found.needs == "" or isinstance(getattr(Capabilities(), found.needs), bool)
+        assert all(isinstance(getattr(Capabilities(), needed), bool) for needed in found.needs.split())
         assert set(found.conventions) <= set(Conventions._fields)
 
     @EVERY
@@ -160,7 +160,7 @@ class TestCorrectImplementations:
         """Every requirement passes or deviates as declared, with enough evidence, unless a capability is missing."""
         found, capabilities = surveyed(target, family)
         came_to = {id_: outcome(tally, found, capabilities, None) for id_, tally in found.tallies.items()}
-        undeclared = {r.id for r in CATALOGUE.values() if r.needs and not getattr(capabilities, r.needs)}
+        undeclared = {r.id for r in CATALOGUE.values() if not has_capability(r, capabilities)}
         for id_, (what, why) in came_to.items():
             expected = "unsupported" if id_ in undeclared else "deviates" if why.startswith("as declared: ") else "pass"
             assert what == expected, (id_, what, why)
@@ -175,13 +175,13 @@ class TestCorrectImplementations:
 
     @EVERY
     def test_each_has_examples_that_could_have_shown_a_fault(self, found: Requirement) -> None:
-        """On the reference at least five of sixty cases are evidence, and few are vacuous."""
+        """On the reference at least three of sixty cases are evidence, and few are vacuous."""
         tally = surveyed(REFERENCE, found.family)[0].tallies[found.id]
         if found.needs == "separate_update":
             assert tally.unsupported == FAMILIES[found.family].count(CASES)
             return
         judged = tally.passed + tally.failing
-        assert tally.evidence >= 5
+        assert tally.evidence >= 3
         assert tally.vacuous <= judged / 4
         assert tally.evidence >= 2 * math.ceil(found.evidence * judged) or tally.evidence >= 0.9 * judged
 

@@ -165,7 +165,8 @@ class TestShares:
         assert kinds >= {Train, Infer}
         if family in {2, 7}:
             assert kinds >= {SetState, GetState}
-        assert {len(case.starts) for case in cases(family)} == {FAMILIES[family].layers}
+        starts = {len(case.starts) for case in cases(family)}
+        assert starts == ({2, 3} if family == 7 else {FAMILIES[family].layers})
 
     def test_training_comes_first_where_it_must(self) -> None:
         """Families on training begin with it."""
@@ -182,7 +183,12 @@ class TestShares:
     def test_gradients(self) -> None:
         """The family of gradients nearly always asks for them, the others half the time, constants nearly never."""
         for family, least, most in ((4, 0.75, 0.95), (1, 0.35, 0.65), (3, 0.35, 0.65)):
-            steps = [s for case in cases(family) for s in case.program if isinstance(s, Train | Infer)]
+            steps = [
+                s
+                for case in cases(family)
+                for s in case.program
+                if isinstance(s, Train | Infer) and s.tape < 0 and (not isinstance(s, Train) or s.times == 1)
+            ]
             assert least < sum(s.dy is not None for s in steps) / len(steps) < most
         patterns = Counter(
             s.dy.pattern
@@ -223,7 +229,7 @@ class TestConditioning:
         compared: Counter[str] = Counter()
         with open_session(REFERENCE, in_process=True) as session, np.errstate(all="ignore"):
             for family in FAMILIES:
-                for case in cases(family)[::2]:
+                for case in cases(family):
                     if is_adversarial(case) or any(math.prod(x.sizes) == 1 for x in inputs(case)):
                         continue
                     trace = session.run(case.expanded)

@@ -17,12 +17,12 @@ from conformance.evidence import NOTHING, Evidence, require
 from conformance.judge import Judge
 from conformance.pool import Pooled, draw
 from conformance.requirements import CATALOGUE
+from conformance.rewrite import asked
 from conformance.session import InProcessSession, Session, open_session
 from conformance.survey import (
     CRASHES_PER_FAMILY,
     SAMPLED_CASES,
     TIMEOUTS_PER_FAMILY,
-    asked,
     examine,
     execute,
     judge_example,
@@ -77,7 +77,7 @@ class TestTallies:
             "BN-194": NOTHING,
         }
         requirements = [made(lambda c, t, j, e=e: e, id_) for id_, e in answers.items()]  # type: ignore[misc]
-        requirements.append(made(judged_y, "BN-195", needs="tape"))
+        requirements.append(made(judged_y, "BN-195", needs="separate_update"))
         found = survey(pool_of(case(train())), requirements, reference).tallies
         counted = {id_: next(part for part in PARTS if getattr(tally, part)) for id_, tally in found.items()}
         assert list(counted.values()) == ["passed", "failing", "vacuous", "not_applicable", "unsupported"]

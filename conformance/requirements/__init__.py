@@ -1,6 +1,16 @@
 """The catalogue of requirements, one module per family."""
 
-from conformance.requirements import conventions, gradients, inference, modes, running, training
+from conformance.requirements import (
+    conventions,
+    gradients,
+    inference,
+    modes,
+    rebuilding,
+    running,
+    tapes,
+    training,
+    updates,
+)
 from conformance.requirements._catalogue import CATALOGUE, Requirement, requirement
 
 __all__ = [
@@ -10,7 +20,10 @@ __all__ = [
     "gradients",
     "inference",
     "modes",
+    "rebuilding",
     "requirement",
     "running",
+    "tapes",
     "training",
+    "updates",
 ]

@@ -30,7 +30,8 @@ def _entry(requirement: Requirement) -> str:
     if requirement.conventions:
         facts.append(f"As declared in: {', '.join(f'`{name}`' for name in requirement.conventions)}.")
     if requirement.needs:
-        facts.append(f"Asked of those who declare `{requirement.needs}`.")
+        needed = " and ".join(f"`{name}`" for name in requirement.needs.split())
+        facts.append(f"Asked of those who declare {needed}.")
     claim = f"\n**{requirement.id} {requirement.name}.** {requirement.claim} *{' '.join(facts)}*\n"
     return claim + _catches(requirement)
 

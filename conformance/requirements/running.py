@@ -127,7 +127,7 @@ def exactly_one_update(case: Case, trace: Trace, judge: Judge) -> Evidence:
 def _implied_decay(judge: Judge, view: View, statistic: Statistic) -> Evidence:
     """Compare the decay that an update implies over all channels with the given one."""
     read = view.trace.state
-    if read is None or not view.call.update:
+    if read is None or not view.call.update or view.call.times > 1:
         return NOTHING
     batch, _ = _batch(judge, view, statistic)
     expected = judge.run.expected_after(view.number, judge.kind)
@@ -169,7 +169,7 @@ def updates_can_be_left_out(case: Case, trace: Trace, judge: Judge) -> Evidence:
     for other in judge.derived:
         for view in other.steps("train"):
             before, read = other.run.before(view.number, other.kind), view.trace.state
-            if read is None or not before.certain:
+            if read is None or not before.certain or view.call.update:
                 continue
             for name, old in (("moving_mean", before.mean), ("moving_variance", before.variance)):
                 holds = np.array_equal(_column(getattr(read, name)), old, equal_nan=True)
