@@ -32,6 +32,7 @@ for _theme in (
     "tapes",
     "rebuilding",
     "counting",
+    "cunning",
     "variants",
     "declared",
     "conventions",
