@@ -61,8 +61,12 @@ class Bounds:
         return 0.0 if target.u == self._u else target.u
 
     def _stored(self, error: Array, value: Array, target: Format) -> Array:
-        """Return the error after the value has been rounded to the target format."""
-        return error + (self._narrowing(target) * np.abs(value) + target.sub)
+        """Return the error after the value has been rounded to the target format, where it may be out of range."""
+        magnitude = np.abs(value)
+        # A narrower format may flush to zero what the arithmetic still had.
+        smallest = target.tau if target.u > self._u else target.sub
+        stored = error + (self._narrowing(target) * magnitude + smallest)
+        return np.where(magnitude + stored <= target.big / 2, stored, np.inf)
 
     def _output(self, beyond: Array, constant: Array, slopes: list[tuple[Array | float, Array]], value: Array) -> Array:
         """Return constant + Σ slope · |element|, (C, m), the last slope being that of the value itself, as stored."""

@@ -28,6 +28,9 @@ Pattern = Literal[
     "ulp",
     "rectified",
     "bytes",
+    "ascending",
+    "falling",
+    "cancelling",
 ]
 GradientPattern = Literal["normal", "integers", "one-hot", "one-signed", "negative", "ones", "zeros", "input"]
 
@@ -45,12 +48,24 @@ class Channel(msgspec.Struct, frozen=True):
     spread: float = 1.0
 
 
+class Poison(msgspec.Struct, frozen=True):
+    """A value that no arithmetic gives back: put at a place, counted modulo the number of elements, of an array.
+
+    In an input places are counted channel by channel, in a gradient in C order; ``of`` names an array of a state.
+    """
+
+    value: Literal["nan", "inf", "-inf"] = "nan"
+    place: int = 0
+    of: Literal["", "gamma", "beta", "moving_mean", "moving_variance"] = ""
+
+
 class Drawn(msgspec.Struct, frozen=True, tag="drawn"):
     """An input: extents of the axes that are reduced, the channels' recipes, and a seed for their values."""
 
     sizes: tuple[int, ...]
     channels: tuple[Channel, ...] = (Channel(),)
     seed: int = 0
+    poison: tuple[Poison, ...] = ()
 
 
 class Gradient(msgspec.Struct, frozen=True, tag="gradient"):
@@ -59,6 +74,7 @@ class Gradient(msgspec.Struct, frozen=True, tag="gradient"):
     pattern: GradientPattern = "normal"
     scale: float = 1.0
     seed: int = 0
+    poison: tuple[Poison, ...] = ()
 
 
 class Given(msgspec.Struct, frozen=True, tag="given"):
@@ -124,6 +140,23 @@ def _outlier(rng: np.random.Generator, c: int, m: int) -> Matrix:
     return values
 
 
+#: Elements up to which data are put in order: of longer sums in order, no model of random rounding is true.
+_LONGEST_ORDER = 256
+
+
+def _in_order(rng: np.random.Generator, c: int, m: int, key: Callable[[Matrix], Matrix]) -> Matrix:
+    values = rng.standard_normal((c, m))
+    return values if m > _LONGEST_ORDER else np.take_along_axis(values, np.argsort(key(values), axis=1), axis=1)
+
+
+def _cancelling(rng: np.random.Generator, c: int, m: int) -> Matrix:
+    """Large numbers that cancel the ones before them, and small ones between."""
+    values = rng.standard_normal((c, m))
+    values[:, 0 : m - m % 2 : 2] += 1000
+    values[:, 1::2] -= 1000
+    return values
+
+
 _PATTERNS: dict[str, Draw] = {
     "exact": _exact,
     "normal": lambda rng, c, m: rng.standard_normal((c, m)),
@@ -137,6 +170,9 @@ _PATTERNS: dict[str, Draw] = {
     "rectified": lambda rng, c, m: np.maximum(rng.standard_normal((c, m)) - 0.5, 0),
     "bytes": lambda rng, c, m: rng.integers(0, 256, (c, m)).astype(np.float64),
     "ulp": lambda rng, c, m: rng.integers(-2, 3, (c, m)).astype(np.float64),
+    "ascending": lambda rng, c, m: _in_order(rng, c, m, lambda values: values),
+    "falling": lambda rng, c, m: _in_order(rng, c, m, lambda values: -np.abs(values)),
+    "cancelling": _cancelling,
 }
 
 _ULP = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
@@ -209,7 +245,15 @@ def expand_input(recipe: Drawn | Given, spec: Spec) -> Array:
     for k, channel in enumerate(recipe.channels[:c]):
         dealt = rows[k::kinds]
         dealt[:] = _channel_values(channel, rng, len(dealt), m, spec.dtype)
-    return from_rows(rows, spec, recipe.sizes)
+    return from_rows(poisoned(rows, recipe.poison), spec, recipe.sizes)
+
+
+def poisoned(a: Array, poison: tuple[Poison, ...]) -> Array:
+    """Put the values in their places, in C order, of an array of its own memory."""
+    for one in poison:
+        if a.size:
+            a.reshape(-1)[one.place % a.size] = float(one.value)
+    return a
 
 
 def _one_hot(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -239,4 +283,4 @@ def expand_gradient(recipe: Gradient | Given, x: Array) -> Array:
     rng = np.random.default_rng([recipe.seed, 1])
     low, high = _HALF_SCALES
     scale = min(max(recipe.scale, low), high) if x.dtype == np.float16 else recipe.scale
-    return (_GRADIENTS[recipe.pattern](rng, x.shape) * scale).astype(x.dtype)
+    return poisoned((_GRADIENTS[recipe.pattern](rng, x.shape) * scale).astype(x.dtype), recipe.poison)

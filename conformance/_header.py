@@ -1,4 +1,4 @@
-"""The header of a results file: what is run, where, and with which versions."""
+"""The header of a results file: what is run, where, and with which versions; and who the implementations are."""
 
 import datetime as dt
 import os
@@ -7,10 +7,16 @@ import shlex
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
+from adapters.interface import Conventions
 from conformance.families import FAMILIES
+from conformance.grading import Measured, recorded
 from conformance.plan import Plan
 from conformance.requirements import CATALOGUE
+from conformance.unit import Observed, Surveyed, declared, declared_conventions
 from reports.records import Header, Implementation, RequirementInfo
+
+#: Notes of an implementation that are kept, and characters of each.
+MOST_NOTES, LONGEST_NOTE = 20, 500
 
 
 def header(plan: Plan, profile: str, seed: int, cases: int) -> Header:
@@ -64,3 +70,28 @@ def environment() -> dict[str, str]:
         "NumPy": _version("numpy"),
         "Hypothesis": _version("hypothesis"),
     }
+
+
+def implementation(
+    done: Surveyed, conventions: set[Conventions], observed: Observed, accuracy: tuple[Measured, ...]
+) -> Implementation:
+    """The line on an implementation, as far as it is known."""
+    who = done.description
+    if who is None:
+        return Implementation(name=done.unit.target.name, no_run=done.no_run)
+    details = dict(done.details)
+    return Implementation(
+        name=done.unit.target.name,
+        target=done.unit.target.target,
+        framework=who.framework,
+        version=who.version,
+        device=who.device,
+        python=details.pop("python", ""),
+        details=details,
+        notes=[note[:LONGEST_NOTE] for note in who.notes[:MOST_NOTES]],
+        capabilities=declared(who.capabilities),
+        conventions=declared_conventions(conventions),
+        observed=observed.seen,
+        contradicted=observed.contradicted,
+        accuracy=[recorded(measured) for measured in accuracy],
+    )

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from conformance._data import Drawn, Given, Gradient
+from conformance._data import Drawn, Given, Gradient, Poison
 
 
 class Start(msgspec.Struct, frozen=True, tag="start"):
@@ -21,6 +21,7 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
     moving_mean: Literal["plain", "random", "near"] | Given | None = "plain"
     moving_variance: Literal["plain", "random", "near"] | Given | None = "plain"
     seed: int = 0
+    poison: tuple[Poison, ...] = ()
 
 
 class Train(msgspec.Struct, frozen=True, tag="train"):

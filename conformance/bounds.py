@@ -71,7 +71,8 @@ class TrainingBounds(Bounds):
         truth, n, dm = self.truth, self.truth.count, self._mean_error
         largest = np.maximum((truth.variance + np.square(dm)) * n, np.square(n * dm))
         if self.numerics.variance_grade == "C":
-            largest = np.maximum(largest, n * (np.square(truth.mean) + truth.variance))
+            # The square of the sum too, where the mean is not taken first.
+            largest = np.maximum(largest, np.maximum(n * truth.variance, 0) + np.square(n * truth.mean))
         return self._beyond_mean | (largest > self._limit)
 
     @cached_property
@@ -219,8 +220,9 @@ def moving_bound(
         inherited = decay * previous_bound + rest * statistic_bound
         rounding = stored.u * ((1 + decay) * old + 4 * rest * new + value)
         represented = _decay_error(decay, numerics.compute, decay_format or stored) * (old + new)
-        bound = inherited + rounding + represented + 2 * numerics.compute.tau
-        return np.where(np.isnan(bound), np.inf, bound)
+        bound = inherited + rounding + represented + 2 * max(numerics.compute.tau, stored.tau)
+        within = value + bound <= min(numerics.compute.big, stored.big) / 2
+        return np.where(within, bound, np.inf)
 
 
 @cache

@@ -20,11 +20,13 @@ from conformance._data import (
     Drawn,
     Given,
     Gradient,
+    Poison,
     element_type,
     expand_gradient,
     expand_input,
     given,
     in_range,
+    poisoned,
 )
 from conformance._instructions import (
     ApplyUpdates,
@@ -52,6 +54,7 @@ __all__ = [
     "Gradient",
     "Infer",
     "Instruction",
+    "Poison",
     "Reload",
     "SecondOrder",
     "SetState",
@@ -169,8 +172,8 @@ def _parameter(kind: str, rng: np.random.Generator, c: int, plain: float) -> Arr
     return values
 
 
-#: Moving variances start no smaller, so that they are positive in float32.
-SMALLEST_VARIANCE = 2.0**-100
+#: Moving variances start within these, so that they are positive and finite in float32.
+SMALLEST_VARIANCE, LARGEST_DEVIATION = 2.0**-100, 2.0**60
 
 
 def _near(first: Drawn | Given | None, c: int, dtype: str) -> tuple[Array, Array]:
@@ -180,7 +183,7 @@ def _near(first: Drawn | Given | None, c: int, dtype: str) -> tuple[Array, Array
     kinds = [in_range(channel, dtype) for channel in first.channels]
     dealt = [kinds[k % len(kinds)] for k in range(c)]
     return np.array([d.offset * d.spread for d in dealt]), np.array(
-        [max(d.spread**2, SMALLEST_VARIANCE) for d in dealt]
+        [max(min(d.spread, LARGEST_DEVIATION) ** 2, SMALLEST_VARIANCE) for d in dealt]
     )
 
 
@@ -213,18 +216,18 @@ def _expand_state(start: Start, spec: Spec, first: Drawn | Given | None) -> Stat
         values = _drawn_parameters(start, spec, first)
     dtype = parameter_dtype(spec)
 
-    def lay_out(a: Parameter) -> Array | None:
+    def lay_out(name: str, a: Parameter) -> Array | None:
         if a is None:
             return None
         laid_out: Array = (a.array if isinstance(a, Given) else np.asarray(a)).reshape(spec.parameter_shape)
-        return laid_out.astype(dtype)
+        return poisoned(laid_out.astype(dtype), tuple(p for p in start.poison if p.of == name))
 
     gamma, beta, mean, variance = values
     return State(
-        lay_out(gamma) if spec.scale else None,
-        lay_out(beta) if spec.center else None,
-        lay_out(mean),
-        lay_out(variance),
+        lay_out("gamma", gamma) if spec.scale else None,
+        lay_out("beta", beta) if spec.center else None,
+        lay_out("moving_mean", mean),
+        lay_out("moving_variance", variance),
     )
 
 

@@ -52,6 +52,8 @@ class Family(NamedTuple):
     programs: tuple[tuple[str, ...], ...] = ()
     layers: int = 1
     repeats: bool = False
+    #: Whether its data climb the ladders of ``conformance.ladders``, and some of them are not finite.
+    ladders: bool = False
     #: Programs that the first cases of a pool have, one each, whatever is drawn: nothing else shows what they do, or
     #: they are too dear to be drawn often.
     certain: tuple[tuple[str, ...], ...] = ()
@@ -157,6 +159,7 @@ FAMILIES = {
             programs=(*STALE[:2], ("train",) * 6, *STALE[:2], ("train",) * 6, *TAPES, *SECOND_ORDER),
             certain=TAPES * 2 + SECOND_ORDER,
         ),
+        Family(5, "Numerics", 2, 2, ("train", "infer"), ("train", "infer"), (("train", "infer"),), ladders=True),
         Family(
             *(7, "State and modes", 6, 2, TAPED, FREE),
             programs=STALE + SET + TWO_LAYERS + THREE_LAYERS + TAPES_OF_LAYERS + REPEATED + REBUILT,

@@ -20,6 +20,8 @@ from conformance.formats import FORMATS, Format, compute_format
 from conformance.judge import Run
 from conformance.oracle import InferenceTruth, TrainingTruth, unbiased
 from conformance.session import Session
+from reports.records import Accuracy, number
+from reports.records import Rung as RungRecord
 
 _EVERY_HALF_DECADE = (1, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7)
 #: The condition numbers of each element type: up to where its numbers themselves cannot tell the values apart.
@@ -205,8 +207,8 @@ def _best(dtype: str, grades: str, error: Array, bounds: dict[str, Array]) -> st
 def _ladder(dtype: str, variance: Array, output: Array, formats: tuple[int, int]) -> tuple[Rung, ...]:
     """The digits lost on each rung, of those that there are, from the errors in units of the roundoff."""
     rungs = []
-    for number, kappa in enumerate(LADDERS[dtype]):
-        here = slice(number * CHANNELS_PER_RUNG, (number + 1) * CHANNELS_PER_RUNG)
+    for rung, kappa in enumerate(LADDERS[dtype]):
+        here = slice(rung * CHANNELS_PER_RUNG, (rung + 1) * CHANNELS_PER_RUNG)
         rungs.append(Rung(kappa, _digits(variance[here], formats[0]), _digits(output[here], formats[1])))
     return tuple(rungs)
 
@@ -231,3 +233,16 @@ def _worst(parts: list[Measured]) -> Measured:
     estimators = "/".join(sorted({part.estimator for part in parts}))
     half, all_ = min(part.half_gone for part in parts), min(part.all_gone for part in parts)
     return Measured(parts[0].dtype, variance, affine, half, all_, estimators, ladder)
+
+
+def recorded(measured: Measured) -> Accuracy:
+    """The record of what was measured."""
+    return Accuracy(
+        dtype=measured.dtype,
+        variance_grade=measured.variance_grade,
+        affine_grade=measured.affine_grade,
+        half_gone=number(measured.half_gone),
+        all_gone=number(measured.all_gone),
+        ladder=[RungRecord(kappa=r.kappa, variance=r.variance, output=r.output) for r in measured.ladder],
+        reason=measured.reason,
+    )

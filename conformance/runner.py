@@ -9,9 +9,10 @@ from pathlib import Path
 
 from adapters.interface import Conventions
 from conformance import pool as pools
-from conformance._header import header
+from conformance._header import header, implementation
 from conformance.agreement import Sample, agreements
 from conformance.families import FAMILIES, in_turn
+from conformance.grading import Measured
 from conformance.interruption import Interrupted, Interruptible
 from conformance.introduction import is_stranger
 from conformance.plan import Plan
@@ -25,21 +26,17 @@ from conformance.unit import (
     Observed,
     Surveyed,
     Unit,
-    declared,
-    declared_conventions,
     observed_conventions,
     unexplained,
 )
 from conformance.workers import Done, run_all
-from reports.records import Footer, Header, Implementation, Line, Outcome, Results
+from reports.records import Footer, Header, Line, Outcome, Results
 from reports.store import Writer, read
 from reports.verdict import exit_code
 
 __all__ = ["FILE_NAME", "Event", "header", "prepare", "run"]
 
 FILE_NAME = "results.jsonl.gz"
-#: Notes of an implementation that are kept, and characters of each.
-MOST_NOTES, LONGEST_NOTE = 20, 500
 Tell = Callable[["Event"], None]
 
 
@@ -142,6 +139,7 @@ class _Run:
         self._conventions: dict[str, set[Conventions]] = {target.name: set() for target in plan.targets}
         #: What was seen of them, once the family has run that measures them.
         self._observed: dict[str, Observed] = {}
+        self._accuracy: dict[str, tuple[Measured, ...]] = {}
         #: Surveys of implementations that are not concluded, and the families that they are of.
         self._open: dict[str, Conclusion] = {}
         self._surveyed: dict[str, set[int]] = {target.name: set() for target in plan.targets}
@@ -240,7 +238,8 @@ class _Run:
         if observed.seen:
             self._observed[name] = observed
         known = self._observed.get(name, Observed({}, []))
-        self._write([_implementation(done, self._conventions[name], known)], done)
+        self._accuracy[name] = done.accuracy or self._accuracy.get(name, ())
+        self._write([implementation(done, self._conventions[name], known, self._accuracy[name])], done)
         held = self._open.setdefault(name, Conclusion(done.unit.target, Survey({})))
         held.survey.merge(done.survey)
         self._surveyed[name].add(done.unit.family)
@@ -278,24 +277,3 @@ def run(plan: Plan, header: Header, workers: int, tell: Tell) -> Results:
         under_way.keep_cases()
         writer.write(under_way.books.footer(reason, max(1, min(workers, units))))
     return read(path)
-
-
-def _implementation(done: Surveyed, conventions: set[Conventions], observed: Observed) -> Implementation:
-    who = done.description
-    if who is None:
-        return Implementation(name=done.unit.target.name, no_run=done.no_run)
-    details = dict(done.details)
-    return Implementation(
-        name=done.unit.target.name,
-        target=done.unit.target.target,
-        framework=who.framework,
-        version=who.version,
-        device=who.device,
-        python=details.pop("python", ""),
-        details=details,
-        notes=[note[:LONGEST_NOTE] for note in who.notes[:MOST_NOTES]],
-        capabilities=declared(who.capabilities),
-        conventions=declared_conventions(conventions),
-        observed=observed.seen,
-        contradicted=observed.contradicted,
-    )

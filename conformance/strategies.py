@@ -2,17 +2,17 @@
 
 Three cases in four are mild: offsets of at most two spreads, spreads around one and around the square root of epsilon,
 small m, where faults show best. One in four is adversarial: large offsets and scales, outliers, constants, rounding
-noise.
+noise. The numerics family draws its data from ``conformance.ladders``.
 """
 
 import math
-from functools import cache
-from typing import Any
 
 import msgspec
 from hypothesis import strategies as st
 
 from adapters.interface import Spec
+from conformance import ladders
+from conformance._draws import among, whole
 from conformance.case import (
     ApplyUpdates,
     Backward,
@@ -60,18 +60,6 @@ GRADIENTS = ("normal",) * 5 + ("integers", "one-hot", "one-signed", "negative", 
 PARAMETERS = ("plain", "distinct", "mixed", *("distinct", "mixed", "plain") * 3, "negative", "negative", "zeros")
 
 
-@cache
-def among(values: tuple[Any, ...]) -> st.SearchStrategy[Any]:
-    """One of these. Made once each: making a strategy costs as much as several draws from it."""
-    return st.sampled_from(values)
-
-
-@cache
-def whole(low: int, high: int) -> st.SearchStrategy[int]:
-    """A whole number of this range."""
-    return st.integers(low, high)
-
-
 def sizes(draw: st.DrawFn, rank: int, extents: Extents, channels: int) -> tuple[int, ...]:
     """Draw extents of the axes that are reduced; e.g. ``(17, 3, 2)``."""
     reduced = rank - 1
@@ -114,9 +102,15 @@ def adversarial_channels(draw: st.DrawFn) -> Channel:
     return Channel(pattern, offset, 2.0**exponent)
 
 
-def inputs(draw: st.DrawFn, stratum: Stratum) -> Drawn:
+def inputs(draw: st.DrawFn, family: Family, stratum: Stratum) -> Drawn:
     """Draw an input: up to three channel recipes and a seed."""
     spec = stratum.spec
+    if family.ladders:
+        ladder = draw(among(ladders.LADDERS), label="ladder")
+        channels = ladders.channels(draw, ladder, spec)
+        extents = ladders.extents(draw, spec) if ladder == "count" else sizes_of(draw, stratum)
+        poison = ladders.poison(draw) if ladder == "poison" else ()
+        return Drawn(extents, channels, draw(whole(0, 4095), label="seed"), poison)
     count = math.prod(spec.parameter_shape)
     # Now and then all channels are alike: what looks at a whole input sees it then.
     kinds = range(1 if draw(whole(0, 3), label="alike") == 3 else min(3, count))
@@ -147,14 +141,16 @@ def gradients(draw: st.DrawFn) -> Gradient:
     return Gradient(pattern, scale, draw(whole(0, 4095), label="seed of the gradient"))
 
 
-def starts(draw: st.DrawFn) -> Start:
-    """Draw a starting state."""
+def starts(draw: st.DrawFn, family: Family | None = None) -> Start:
+    """Draw a starting state; now and then, where the family has ladders, one that is not finite everywhere."""
+    poison = family is not None and family.ladders and draw(whole(0, 4), label="poisoned") == 4
     return Start(
         draw(among(PARAMETERS), label="gamma"),
         draw(among(PARAMETERS), label="beta"),
         draw(among(("plain", "random", "near")), label="moving mean"),
         draw(among(("plain", "random", "near")), label="moving variance"),
         draw(whole(0, 4095), label="seed of the state"),
+        ladders.poisoned_state(draw) if poison else (),
     )
 
 
@@ -219,11 +215,15 @@ def instructions(
         return Reload(step.through, step.layer)
     if step.op == "backward":
         return Backward(step.tape, gradients(draw), step.layer)
-    x = _step_inputs(draw, stratum, previous)
+    x = _step_inputs(draw, family, stratum, previous)
+    if step.op == "infer" and family.ladders and not x.poison and draw(whole(0, 2), label="poisoned") == 2:
+        x = msgspec.structs.replace(x, poison=ladders.poison(draw))
     if step.op == "second_order":
         return SecondOrder(x, gradients(draw), gradients(draw), step.layer)
     wanted = draw(whole(0, family.without_gradients - 1), label="gradients")
     dy = gradients(draw) if wanted and step.tape < 0 and step.times == 1 else None
+    if dy is not None and family.ladders and draw(whole(0, 4), label="poisoned gradient") == 4:
+        dy = msgspec.structs.replace(dy, poison=ladders.poison(draw))
     if step.op == "infer":
         return Infer(x, dy, step.layer, step.tape)
     return Train(x, dy, step.layer, step.update, step.tape, step.times)
@@ -238,17 +238,17 @@ def _repeated(previous: list[Instruction], *, last: bool) -> Instruction:
     return msgspec.structs.replace(step, tape=-1) if isinstance(step, Train | Infer) else step
 
 
-def _step_inputs(draw: st.DrawFn, stratum: Stratum, previous: list[Instruction]) -> Drawn:
+def _step_inputs(draw: st.DrawFn, family: Family, stratum: Stratum, previous: list[Instruction]) -> Drawn:
     """Draw an input like the last one but for its values, or of other sizes, or all new, or now and then the same."""
     last = next((p.x for p in reversed(previous) if isinstance(p, Train | Infer | SecondOrder)), None)
     if not isinstance(last, Drawn):
-        return inputs(draw, stratum)
+        return inputs(draw, family, stratum)
     choices = ("values", "sizes", "all", "values", "sizes", "nothing") if stratum.program < 0 else ("values", "sizes")
     choice = draw(among(choices), label="new")
     if choice == "nothing":
         return last
     if choice == "all":
-        return inputs(draw, stratum)
+        return inputs(draw, family, stratum)
     extents = sizes_of(draw, stratum) if choice == "sizes" else last.sizes
     return Drawn(extents, last.channels, draw(whole(0, 4095), label="seed"))
 
@@ -267,7 +267,7 @@ def cases_of(draw: st.DrawFn, family: Family, stratum: Stratum) -> Case:
         # Saving is dear: not thrice.
         repeat, unread = family.repeats and all(step.through == "state" for step in steps), False
     layers = max(family.layers, *(1 + step.layer for step in steps))
-    states = tuple(starts(draw) for _ in range(layers))
+    states = tuple(starts(draw, family) for _ in range(layers))
     return Case(stratum.spec, states, tuple(program), "end" if unread else "every", repeat)
 
 

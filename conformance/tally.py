@@ -97,12 +97,12 @@ class Tally:
         counts = [self.counts.get(k, 0) for k in range(low, high + 1)]
         return Histogram(low=low, counts=counts, exact=self.exact, nonfinite=self.nonfinite)
 
-    def add(self, pooled: Pooled, evidence: Evidence, decided_by: str) -> None:
-        """Count an example that was judged."""
+    def add(self, pooled: Pooled, evidence: Evidence, decided_by: str, calibrated: Evidence | None = None) -> None:
+        """Count an example that was judged; the worst is kept by its calibrated evidence, where there is any."""
         self._count_ratio(evidence.ratio)
         self.evidence += evidence.informative > 0
         self._count(pooled.case.spec.dtype, 1, int(evidence.informative > 0))
-        example = Example(pooled, evidence, decided_by)
+        example = Example(pooled, calibrated or evidence, decided_by)
         if self.worst is None or example.ratio > self.worst.ratio:
             self.worst = example
         if not evidence.fails:
@@ -111,6 +111,11 @@ class Tally:
         self.failing += 1
         if self.smallest is None or example.size < self.smallest.size:
             self.smallest = example
+
+    @property
+    def worst_ratio(self) -> float:
+        """The largest ratio so far."""
+        return 0.0 if self.worst is None else self.worst.ratio
 
     def refuse(self, reason: str) -> None:
         """Count an example that the implementation declares not to support."""

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from adapters.interface import Capabilities, Conventions, Description
+from conformance import grading
 from conformance._results import counterexample, outcome, result
 from conformance.agreement import Sample
 from conformance.evidence import Evidence
 from conformance.explain import Smallest, shrink
+from conformance.families import FAMILIES
+from conformance.grading import Measured
 from conformance.known_failures import find
 from conformance.plan import Plan
 from conformance.pool import Pool, Pooled, fitted, fitted_specs
@@ -51,6 +54,8 @@ class Surveyed:
     samples: list[Sample] = field(default_factory=list)
     seconds_import: float = 0.0
     memory_mib: float = 0.0
+    #: Measured with the numerics family.
+    accuracy: tuple[Measured, ...] = ()
     #: Why the implementation took no part.
     no_run: str = ""
 
@@ -87,6 +92,8 @@ def run_unit(unit: Unit, plan: Plan, sessions: Sessions, progress: Progress) -> 
         found = survey(pool, plan.catalogue, session, stop_at=final, progress=told)
         if plan.sought and not found.stopped:
             seek(pool, found, session, plan.sought)
+        measured = FAMILIES[unit.family].ladders and not (unit.rest or found.stopped)
+        accuracy = grading.measure(session) if measured else ()
     except SessionError as error:
         return not_run(unit, plan, str(error))
     found.accounts.drawing = seconds_drawing
@@ -98,6 +105,7 @@ def run_unit(unit: Unit, plan: Plan, sessions: Sessions, progress: Progress) -> 
         samples=found.samples,
         seconds_import=seconds_import,
         memory_mib=peak_memory_mib(),
+        accuracy=accuracy,
     )
 
 

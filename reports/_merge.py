@@ -77,6 +77,7 @@ def _merge_implementations(implementations: list[Implementation], notes: list[st
                 conventions=_merge_values(old.conventions, new.conventions),
                 observed=_merge_values(old.observed, new.observed),
                 contradicted=sorted({*old.contradicted, *new.contradicted}),
+                accuracy=new.accuracy or old.accuracy,
             )
     return list(kept.values())
 

@@ -11,7 +11,7 @@ import jinja2
 import msgspec
 from markupsafe import Markup, escape
 
-from reports import _failures, _matrix, _requirements, _tables
+from reports import _accuracy, _failures, _matrix, _requirements, _tables
 from reports._format import clip, count, date, power_of_two, seconds, times_bound, visible
 from reports._grid import Grid, complete_grid
 from reports._plots import ROW_SCALE, Tick, position
@@ -49,6 +49,8 @@ def render(results: Results) -> str:
         "furthest": _tables.largest(results.agreements),
         "conventions": _tables.conventions(grid),
         "capabilities": _tables.capabilities(grid),
+        "grades": _accuracy.grades(grid),
+        "losses": _accuracy.losses(grid),
         "environment": _tables.environment(results.header, results),
         "installed": _tables.installed(grid),
         "account": _tables.account(results.footer) if results.footer else None,

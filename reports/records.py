@@ -50,6 +50,31 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What all parts of a results file have in common."""
 
 
+class Rung(Record, frozen=True, kw_only=True):
+    """What is lost at one condition number, in binary digits: of the batch's variance, and of the inference output."""
+
+    kappa: float
+    variance: float
+    output: float
+
+
+class Accuracy(Record, frozen=True, kw_only=True):
+    """The accuracy of an implementation on one element type, as measured.
+
+    Grades are those of the conventions ``variance_grade`` and ``affine_grade``, or "worse", or "" where they cannot be
+    told. ``half_gone`` and ``all_gone`` are the condition numbers at which that part of the variance's digits is lost.
+    """
+
+    dtype: str
+    variance_grade: str = ""
+    affine_grade: str = ""
+    half_gone: Number = "inf"
+    all_gone: Number = "inf"
+    ladder: list[Rung] = []
+    #: Why it was not measured.
+    reason: str = ""
+
+
 class Implementation(Record, frozen=True, kw_only=True, tag="implementation"):
     """An implementation of the run: who it says it is, or why it could not be asked.
 
@@ -74,6 +99,8 @@ class Implementation(Record, frozen=True, kw_only=True, tag="implementation"):
     observed: dict[str, list[str]] = {}
     #: Conventions of which something was seen that contradicts what is declared.
     contradicted: list[str] = []
+    #: One per element type; empty where the numerics family was not run.
+    accuracy: list[Accuracy] = []
     #: Why it took no part; empty when it did.
     no_run: str = ""
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from reports.records import (
+    Accuracy,
     Agreement,
     Counterexample,
     Examples,
@@ -19,6 +20,7 @@ from reports.records import (
     RequirementInfo,
     Result,
     Results,
+    Rung,
     number,
 )
 
@@ -137,6 +139,7 @@ def only(results: Results, *implementations: str, requirements: int = 3, outcome
 def hostile(results: Results) -> Results:
     """Return the same results with ``HOSTILE`` in every string and key that is not one of a fixed set."""
     fixed = {"outcome", "kind", "type", "worst_ratio", "ratio", "got", "expected", "allowed", "proven_ratio"}
+    fixed |= {"half_gone", "all_gone"}
     free_keys = {"environment", "details", "capabilities", "conventions", "observed", "facts", "by_implementation"}
 
     def spoil(value: Any, key: str = "") -> Any:
@@ -187,9 +190,21 @@ def _implementations() -> list[Implementation]:
                 "epsilon_floor": ["raised to 1.001e-05"] if name == "tf_graph.fused" else ["none"],
             },
             contradicted=["moving_variance"] if name == "tf_graph.fused" else [],
+            accuracy=_accuracy(name),
         )
         for name, (framework, version) in versions.items()
     ]
+
+
+def _accuracy(name: str) -> list[Accuracy]:
+    if name == "keras":
+        return []
+    ladder = [Rung(kappa=10.0**k, variance=min(3.0 * k + 2.5, 24.0), output=2.0 + k) for k in range(8)]
+    graded = {"torch": "C", "numpy": ""}.get(name, "A")
+    measured = Accuracy(
+        dtype="float32", variance_grade=graded, affine_grade="S", half_gone=1e4, all_gone="inf", ladder=ladder
+    )
+    return [measured, Accuracy(dtype="float64", reason="error: it raised")] if name == "torch" else [measured]
 
 
 def _result(draw: random.Random, info: RequirementInfo, who: str) -> Result:

@@ -12,7 +12,7 @@ from adapters.interface import Capabilities, Spec, State
 from adapters.program import Failure, Program, Trace
 from conformance import derive
 from conformance.capability import refusal
-from conformance.case import Case, Infer, Train
+from conformance.case import Case, Channel, Drawn, Infer, Train
 from conformance.evidence import NOTHING, Evidence, require
 from conformance.judge import Judge
 from conformance.pool import Pooled, draw
@@ -393,3 +393,17 @@ class TestDecision:
         evidence, _, failure = judge_example(made(judged_y), whole, (broken,))
         assert evidence is NOTHING
         assert failure is broken.trace.failure
+
+
+def test_a_worst_ratio_is_taken_from_the_calibrated_bound() -> None:
+    """Sums of a constant round the same way again and again: near the cheap bound, they are far from the other one."""
+    constant = case(Train(Drawn((300,), (Channel("constant", 1.375, 1 / 3),), 4)))
+    with open_session("conformance.zoo.orders:SumsInOrder", in_process=True) as session:
+        judged = survey(pool_of(constant), [CATALOGUE["BN-101"]], session).tallies["BN-101"]
+        found = execute(constant, session)
+    cheap = CATALOGUE["BN-101"].check(constant, found.trace, Judge(found)).ratio
+    assert 0.5 < cheap <= 1
+    assert judged.worst is not None
+    assert judged.worst.decided_by == "panel"
+    assert judged.worst.ratio < 0.6 * cheap
+    assert judged.passed == 1

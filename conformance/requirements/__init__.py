@@ -1,12 +1,15 @@
-"""The catalogue of requirements, one module per family."""
+"""The catalogue of requirements, one module per family and theme."""
 
 from conformance.requirements import (
     conventions,
+    exact,
     gradients,
     inference,
     modes,
+    numerics,
     rebuilding,
     running,
+    special,
     tapes,
     training,
     updates,
@@ -17,13 +20,21 @@ __all__ = [
     "CATALOGUE",
     "Requirement",
     "conventions",
+    "exact",
     "gradients",
     "inference",
     "modes",
+    "numerics",
     "rebuilding",
     "requirement",
     "running",
+    "special",
     "tapes",
     "training",
     "updates",
 ]
+
+# Modules are imported by name, requirements are known by id.
+_sorted = sorted(CATALOGUE.items())
+CATALOGUE.clear()
+CATALOGUE.update(_sorted)

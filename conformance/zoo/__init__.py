@@ -25,6 +25,8 @@ for _theme in (
     "parameter_gradients",
     "inference_gradients",
     "numerics",
+    "special",
+    "extremes",
     "state",
     "sharing",
     "memory",
@@ -34,6 +36,7 @@ for _theme in (
     "counting",
     "cunning",
     "variants",
+    "algorithms",
     "declared",
     "conventions",
 ):

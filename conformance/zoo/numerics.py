@@ -65,7 +65,13 @@ class ReciprocalOfCountInHalf(NumpyLayer):
         return mean, self.sum(np.square(x - mean)) * factor
 
 
-@fault("1", "BN-101", "BN-302", reference="tensorflow#118701, caffe#3963, google/flax#1491, tenstorrent/tt-metal#45968")
+@fault(
+    "1",
+    "BN-501",
+    "BN-101",
+    "BN-302",
+    reference="tensorflow#118701, caffe#3963, google/flax#1491, tenstorrent/tt-metal#45968",
+)
 class OnePassDeclaredTwoPass(NumpyLayer):
     """Computes the variance as E[x^2] - E[x]^2 in one pass, but declares grade A."""
 
@@ -74,7 +80,7 @@ class OnePassDeclaredTwoPass(NumpyLayer):
         return mean, np.maximum(self.sum(np.square(x)) / self.count(x) - np.square(mean), np.float32(0))
 
 
-@fault("1", "BN-101", "BN-201")
+@fault("1", "BN-502", "BN-101", "BN-201")
 class FoldedDeclaredSubtracted(NumpyLayer):
     """Evaluates the output as a * x + b, but declares that it subtracts the mean first."""
 
@@ -206,7 +212,7 @@ class StatisticsOfRoundedInput(NumpyLayer):
         return super().batch_statistics(rounded(x, 16))
 
 
-@fault("5", reference="tensorflow#118701")
+@fault("5", "BN-512", "BN-513", reference="tensorflow#118701")
 class NotANumberLaundered(NumpyLayer):
     """Replaces NaN by zero in the output, so that a broken input passes unseen."""
 
@@ -214,7 +220,7 @@ class NotANumberLaundered(NumpyLayer):
         return np.nan_to_num(super().affine(x, mean, r))
 
 
-@fault("5")
+@fault("5", "BN-512")
 class NotANumberSkipped(NumpyLayer):
     """Leaves NaN elements out of the statistics."""
 
