@@ -150,7 +150,12 @@ class _Execution:
         return State(gamma, beta, mean, variance, extra)
 
     def repeat(self, run: Pass, kind: str, final: Sequence[State], found: List[Observation]) -> Iterator[Event]:
-        """Run the program again and add what differs; spoiling each argument after its call shows what is kept."""
+        """Run the program again and add what differs.
+
+        Spoiling each argument after its call, and filling it anew for the next, shows what is kept.
+        """
+        if kind == "retained":
+            run.buffers = {}
         try:
             for number in range(len(self.program.states)):
                 self.reuse(run.build(number), kind)

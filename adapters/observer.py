@@ -33,6 +33,11 @@ class Argument:
         buffer = bytearray(self.memory)
         return Given(self, buffer, arrange(buffer, self.layout))
 
+    def refill(self, given: "Given") -> "Given":
+        """Return the very array that was handed over before, of the same layout, with this argument's elements."""
+        given.buffer[:] = self.memory
+        return given._replace(argument=self)
+
 
 class Given(NamedTuple):
     """A copy that was handed to the adapter, and the bytes below it."""

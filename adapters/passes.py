@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from adapters.checks import Malformed, ResultChecks, check_conventions, kind_of
-from adapters.interface import Array, BatchNormAdapter, Conventions, Layer, State, Step, Tape, Unsupported
+from adapters.interface import Array, BatchNormAdapter, Conventions, Layer, Spec, State, Step, Tape, Unsupported
 from adapters.loader import described, last_lines
 from adapters.observer import Argument, Given, StateArgument
 from adapters.program import Call, Failure, Program
@@ -55,6 +55,9 @@ class Pass:
         self.checks = checks
         self.layers: List[Layer] = []
         self.tapes: Dict[int, Tape] = {}
+        self.bystanders: List[Layer] = []
+        #: Arrays that are handed over again, filled anew, where they are: a caller may reuse its buffers.
+        self.buffers: Optional[Dict[Any, Given]] = None
         self.seconds = 0.0
 
     def ask(self, method: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
@@ -83,9 +86,9 @@ class Pass:
         self.layers.append(self.made("build", self.adapter.build, state))
         return given
 
-    def made(self, method: str, function: Callable[..., Any], *arguments: Any) -> Layer:
-        """Ask the adapter for a layer."""
-        layer = self.ask(method, function, self.program.spec, *arguments)
+    def made(self, method: str, function: Callable[..., Any], *arguments: Any, spec: Optional[Spec] = None) -> Layer:
+        """Ask the adapter for a layer, of the program's spec where no other is given."""
+        layer = self.ask(method, function, spec or self.program.spec, *arguments)
         if not isinstance(layer, Layer):
             found = "{}() returned {}, expected a Layer".format(method, kind_of(layer))
             raise Broken(Failure("error", found, method))
@@ -113,8 +116,35 @@ class Pass:
             copy, given = state.give()
             self.ask("set_state", layer.set_state, copy)
             return None, given
-        given = [argument.give() for argument in arguments]
+        given = [self.given(argument) for argument in arguments]
+        if call.op == "meanwhile":
+            self.meanwhile(call, given[0].array)
+            return None, given
         return self.compute(call, layer, [g.array for g in given]), given
+
+    def given(self, argument: Argument) -> Given:
+        """The argument as it is handed over: a new copy, or an earlier one that is filled anew."""
+        if self.buffers is None:
+            return argument.give()
+        key = (argument.name, argument.layout)
+        earlier = self.buffers.get(key)
+        self.buffers[key] = argument.give() if earlier is None else argument.refill(earlier)
+        return self.buffers[key]
+
+    def meanwhile(self, call: Call, x: Array) -> None:
+        """Build and use a layer of another spec; an adapter that has no such layer is asked for none."""
+        spec = self.program.spec
+        decay = 0.25 if spec.decay > 0.5 else 0.75
+        other = spec._replace(epsilon=2 * spec.epsilon + 0.5, decay=decay)
+        state, _ = self.inputs.states[call.layer].give()
+        try:
+            layer = self.made("build", self.adapter.build, state, spec=other)
+            self.bystanders.append(layer)
+            self.ask("train", layer.train, x)
+            self.ask("infer", layer.infer, x)
+        except Broken as broken:
+            if broken.failure.kind != "unsupported":
+                raise
 
     def compute(self, call: Call, layer: Layer, arrays: List[Array]) -> Any:
         """Make a call that computes something."""
@@ -153,6 +183,7 @@ class Pass:
     def end(self) -> None:
         """Let go of all layers: an adapter may use what they held for the layers of the next pass."""
         self.layers.clear()
+        self.bystanders.clear()
         self.tapes.clear()
 
     def state(self, number: int) -> State:

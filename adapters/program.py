@@ -15,6 +15,7 @@ OPERATIONS = {
     "apply_updates": (),
     "reload": (),
     "save": (),
+    "meanwhile": ("x",),
 }
 
 
@@ -28,6 +29,9 @@ class Call(NamedTuple):
     format ("file"), or that format with all layers in a new process ("process"; without one, by a new adapter).
     With "checkpoint" it saves and restores the layer, but the one that was saved goes on.
     "save" writes the layer to ``path`` for such a process.
+
+    "meanwhile" builds a layer of another epsilon and decay beside the program's, trains it and infers with it; it
+    stays alive, and nothing that it returns is kept.
     """
 
     op: str

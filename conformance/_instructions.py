@@ -91,4 +91,11 @@ class Reload(msgspec.Struct, frozen=True, tag="reload"):
     layer: int = 0
 
 
-Instruction = Train | Infer | Backward | SecondOrder | SetState | GetState | ApplyUpdates | Reload
+class Meanwhile(msgspec.Struct, frozen=True, tag="meanwhile"):
+    """Build a layer of another epsilon and decay, train it and infer with it; it stays alive beside the others."""
+
+    x: Drawn | Given
+    layer: int = 0
+
+
+Instruction = Meanwhile | Train | Infer | Backward | SecondOrder | SetState | GetState | ApplyUpdates | Reload

@@ -34,6 +34,7 @@ from conformance._instructions import (
     GetState,
     Infer,
     Instruction,
+    Meanwhile,
     Reload,
     SecondOrder,
     SetState,
@@ -54,6 +55,7 @@ __all__ = [
     "Gradient",
     "Infer",
     "Instruction",
+    "Meanwhile",
     "Poison",
     "Reload",
     "SecondOrder",
@@ -105,6 +107,8 @@ class Case(msgspec.Struct, frozen=True, dict=True):
             x = expand_input(step.x, self.spec)
             dy, v = expand_gradient(step.dy, x), expand_gradient(step.v, x)
             return Call("second_order", step.layer, x, dy, v=v)
+        if isinstance(step, Meanwhile):
+            return Call("meanwhile", step.layer, expand_input(step.x, self.spec))
         if isinstance(step, Reload):
             return Call("reload", step.layer, through=step.through)
         if isinstance(step, SetState):
@@ -129,6 +133,8 @@ class Case(msgspec.Struct, frozen=True, dict=True):
             if isinstance(step, Train | Infer):
                 dy = None if call.dy is None else Given.of(call.dy)
                 step = msgspec.structs.replace(step, x=Given.of(_array(call.x)), dy=dy)
+            elif isinstance(step, Meanwhile):
+                step = msgspec.structs.replace(step, x=Given.of(_array(call.x)))
             elif isinstance(step, Backward):
                 step = msgspec.structs.replace(step, dy=Given.of(_array(call.dy)))
             elif isinstance(step, SecondOrder):

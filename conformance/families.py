@@ -107,6 +107,11 @@ TAPES_OF_LAYERS = (
     ("train@0", "train1@1", "backward@0", "backward1@1"),
     ("train@0", "set_state1", "train1", "backward@0", "get_state"),
 )
+MEANWHILE = (
+    ("meanwhile", "train", "infer"),
+    ("train", "meanwhile", "train", "infer"),
+    ("infer", "meanwhile", "infer"),
+)
 REPEATED = (
     ("train", "again", "again", "infer"),
     ("infer", "again", "get_state", "again"),
@@ -165,7 +170,7 @@ FAMILIES = {
             programs=STALE + SET + TWO_LAYERS + THREE_LAYERS + TAPES_OF_LAYERS + REPEATED + REBUILT,
             layers=2,
             repeats=True,
-            certain=SAVING + THREE_LAYERS + TAPES_OF_LAYERS + REPEATED + REBUILT[:2],
+            certain=SAVING + MEANWHILE + THREE_LAYERS + TAPES_OF_LAYERS + REPEATED + REBUILT[:2],
         ),
         Family(8, "Conventions", 1, 1, ("train", "infer"), ("train", "infer"), rarity=8),
     )

@@ -23,6 +23,7 @@ from conformance.case import (
     Gradient,
     Infer,
     Instruction,
+    Meanwhile,
     Reload,
     SecondOrder,
     SetState,
@@ -218,6 +219,8 @@ def instructions(
     x = _step_inputs(draw, family, stratum, previous)
     if step.op == "infer" and family.ladders and not x.poison and draw(whole(0, 2), label="poisoned") == 2:
         x = msgspec.structs.replace(x, poison=ladders.poison(draw))
+    if step.op == "meanwhile":
+        return Meanwhile(x, step.layer)
     if step.op == "second_order":
         return SecondOrder(x, gradients(draw), gradients(draw), step.layer)
     wanted = draw(whole(0, family.without_gradients - 1), label="gradients")

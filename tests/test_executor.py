@@ -290,3 +290,25 @@ def test_events_come_one_by_one() -> None:
     events = execute(load(hostile("results:RaisesInTrain")), program("infer!", "train"))
     kinds = [type(event) for event in events]
     assert [k.__name__ for k in kinds] == ["Built", "StepTrace", "End"]
+
+
+def test_buffers_are_filled_anew() -> None:
+    """A layer that knows an array by its identity is found out: the program is repeated with buffers filled anew."""
+    target = "conformance.zoo.neighbours:KnowsAnArrayByItsIdentity"
+    once = Program(SPEC, (state(),), tuple(Call("infer", 0, values(8, 3, seed=n)) for n in (1, 2)))
+    assert seen(run(target, once)) == set()
+    assert ("retained", "y") in seen(run(target, once._replace(repeat=True)))
+
+
+def test_another_layer_lives_beside_the_programs_own() -> None:
+    """The operation "meanwhile" builds and uses a layer of another epsilon and decay; what it returns is no result."""
+    given = Program(SPEC, (state(),), (Call("meanwhile", 0, values(8, 3)), Call("train", 0, values(8, 3))))
+    trace = run(REFERENCE, given)
+    faulty = run("conformance.zoo.neighbours:EpsilonOfTheClass", given)
+
+    assert trace.failure is faulty.failure is None
+    assert trace.steps[0].step is None
+    first, second = trace.steps[1].step, faulty.steps[1].step
+    assert first is not None
+    assert second is not None
+    assert not np.allclose(first.y, second.y)

@@ -153,7 +153,7 @@ def state_is_what_was_set(case: Case, trace: Trace, judge: Judge) -> Evidence:
 
 @requirement("BN-707", source=HOST, ops=ALL, needs="deterministic")
 def nothing_is_shared(case: Case, trace: Trace, judge: Judge) -> Evidence:
-    """Changing an argument or a result after its call changes nothing: the layer shares no memory with its caller."""
+    """Arguments and results are the caller's, to change or to fill anew: the layer shares no memory with it."""
     return _observed(trace, "retained") if case.repeat else NOTHING
 
 

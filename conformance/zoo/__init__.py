@@ -29,6 +29,7 @@ for _theme in (
     "extremes",
     "state",
     "sharing",
+    "neighbours",
     "memory",
     "orders",
     "tapes",

@@ -65,10 +65,7 @@ class GradientOfOneSample(KnownExtents):
 
 @fault("2", "BN-205", "BN-201")
 class FusedEpsilonWhereKnown(KnownExtents):
-    """Raises epsilon to 1.001e-5 in inference where the extents are known, as a fused kernel did.
-
-    Seen in TensorFlow 1.15's fused op, which rank 4 alone took.
-    """
+    """Raises epsilon to 1.001e-5 in inference where the extents are known, as TensorFlow 1.15's fused op did."""
 
     _inferring = False
 
