@@ -62,7 +62,7 @@ class LossContribGraph(ContribGraph):
 
     def run(self, x: Array, dy: Optional[Array], training: bool, update: bool) -> List[Array]:
         """Compute the loss with everything else, whatever the mode: its updates follow is_training."""
-        fetches = [self.y] + (self.gradients if dy is not None else [])
+        fetches = [self.y] + (self.gradients_of(self.y) if dy is not None else [])
         feed = {self.x: x, self.dy: np.zeros_like(x) if dy is None else dy, self.is_training: training}
         return [np.array(a) for a in self.session.run([*fetches, self.total_loss], feed)[:-1]]
 

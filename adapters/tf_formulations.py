@@ -38,6 +38,7 @@ class BatchNormGraph:
         self.spec = spec
         self.graph = v1.Graph()
         self._saver: Any = None
+        self._gradients: Dict[str, List[Any]] = {}
         self._second_order: List[Any] = []
         with self.scope():
             self.x = v1.placeholder(spec.dtype, spec.shape, name="x")
@@ -49,7 +50,6 @@ class BatchNormGraph:
             #: The update where it is an act of its own, else None.
             self.updates: Any = None
             self.y = self.output()
-            self.gradients = v1.gradients(self.y, [self.x, *self.trainable], self.dy)
             self.extra = Extra(list(self.variables.values()))
         self.session = v1.Session(graph=self.graph, config=session_config())
         self.extra.begin(self.session)
@@ -90,11 +90,18 @@ class BatchNormGraph:
         """The array as TensorFlow takes it: bfloat16 has an element type of its own there."""
         return a.view(tf.bfloat16.as_numpy_dtype) if self.spec.dtype == "bfloat16" else a
 
+    def gradients_of(self, y: Any) -> List[Any]:
+        """The gradients of sum(y * dy); their ops, most of the graph, are added when they are first asked for."""
+        if y.name not in self._gradients:
+            with self.scope():
+                self._gradients[y.name] = v1.gradients(y, [self.x, *self.trainable], self.dy)
+        return self._gradients[y.name]
+
     def run(self, x: Array, dy: Optional[Array], training: bool, update: bool) -> List[Array]:
         """Return output and gradients of one run; a separate update, where wanted, happens in the same run."""
         fetches, feed = [self.y], {self.x: self.fed(x), self.is_training: training}
         if dy is not None:
-            fetches += self.gradients
+            fetches += self.gradients_of(self.y)
             feed[self.dy] = self.fed(dy)
         count = len(fetches)
         if update and self.updates is not None:

@@ -12,7 +12,7 @@ from adapters.tf_graph import GraphBatchNorm
 
 
 class TwoOutputsGraph(BatchNormGraph):
-    """A formulation without an is_training placeholder: two outputs, each with its gradients."""
+    """A formulation without an is_training placeholder: it has two outputs."""
 
     def inference_output(self) -> Any:
         """The output in inference mode."""
@@ -21,14 +21,13 @@ class TwoOutputsGraph(BatchNormGraph):
     def output(self) -> Any:
         """The training output; that of inference is made beside it."""
         self.inference = self.inference_output()
-        self.inference_gradients = v1.gradients(self.inference, [self.x, *self.trainable], self.dy)
         return self.training_output()
 
     def run(self, x: Array, dy: Optional[Array], training: bool, update: bool) -> List[Array]:
         """Return output and gradients of one mode."""
         if training:
             return super().run(x, dy, training, update)
-        fetches = [self.inference] + (self.inference_gradients if dy is not None else [])
+        fetches = [self.inference] + (self.gradients_of(self.inference) if dy is not None else [])
         feed = {self.x: x} if dy is None else {self.x: x, self.dy: dy}
         return [np.array(a) for a in self.session.run(fetches, feed)]
 
