@@ -261,14 +261,19 @@ def replay(
 
 @app.command()
 def report(
-    results: Annotated[list[Path], typer.Argument(metavar="RESULTS...", help="Results files; several are merged.")],
+    results: Annotated[
+        list[Path],
+        typer.Argument(metavar="RESULTS...", help="Results files, or folders of runs; several are merged."),
+    ],
     out: Annotated[Path, typer.Option("-o", metavar="FILE", help="The page to write.")] = Path("report.html"),
     debug: Debug = False,
 ) -> None:
     """Make one HTML report from results files; the exit code is that of the run or runs."""
     with _clear_errors(debug):
+        from conformance.environments import results_below
         from reports.store import merge, read
 
+        results = [file for place in results for file in results_below(place)]
         if any(out.resolve() == file.resolve() for file in results):
             _fail(f"the report would overwrite the results file {out}", 2)
         parts = [read(file) for file in results]

@@ -182,3 +182,15 @@ def _in(target: Target, environment: Environment, made: Built | str) -> Target:
     }
     variables = tuple(sorted(environment.variables.items()))
     return target._replace(python=str(made.python), variables=variables, facts=tuple(facts.items()))
+
+
+def results_below(place: Path) -> list[Path]:
+    """The results files that runs have left in a folder and right below it, in the order of the environments.
+
+    A file, or a folder without any, stands for itself.
+    """
+    names = [folder.name for folder in sorted(place.iterdir()) if folder.is_dir()] if place.is_dir() else []
+    order = read().names if names else []
+    names.sort(key=lambda name: order.index(name) if name in order else -1)
+    found = [file for name in ["", *names] if (file := place / name / "results.jsonl.gz").is_file()]
+    return found or [place]

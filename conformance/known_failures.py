@@ -37,8 +37,30 @@ class KnownFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return not self.versions
 
 
+class _Entry(msgspec.Struct, forbid_unknown_fields=True):
+    """An entry as it is written: one reason may speak of several requirements and implementations."""
+
+    requirement: str | list[str]
+    implementation: str | list[str]
+    reason: str
+    url: str
+    versions: str = ""
+
+    def each(self) -> list[KnownFailure]:
+        """The entry for each requirement on each implementation."""
+        return [
+            KnownFailure(requirement, implementation, self.reason, self.url, self.versions)
+            for implementation in _several(self.implementation)
+            for requirement in _several(self.requirement)
+        ]
+
+
+def _several(names: str | list[str]) -> list[str]:
+    return [names] if isinstance(names, str) else names
+
+
 class _File(msgspec.Struct, forbid_unknown_fields=True):
-    known_failure: list[KnownFailure] = []
+    known_failure: list[_Entry] = []
 
 
 def read(path: Path) -> tuple[KnownFailure, ...]:
@@ -54,7 +76,7 @@ def read(path: Path) -> tuple[KnownFailure, ...]:
             SpecifierSet(entry.versions)
         except InvalidSpecifier as error:
             raise KnownFailureError(f"{path}: entry {number} ({entry.requirement}): {error}") from error
-    return tuple(entries)
+    return tuple(one for entry in entries for one in entry.each())
 
 
 def find(entries: tuple[KnownFailure, ...], requirement: str, implementation: str, version: str) -> KnownFailure | None:

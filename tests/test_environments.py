@@ -285,3 +285,18 @@ def test_env_create_and_remove_say_what_they_did(listed: Environments) -> None:
     assert invoke("env", "remove", "first").out == "first: removed\n"
     assert invoke("env", "remove", "first").out == "first: was not there\n"
     assert invoke("env", "create").code == 2
+
+
+def test_a_report_joins_what_environments_left_in_their_order(listed: Environments) -> None:
+    """A folder of runs is one report, its columns in the order of the environments, not of the alphabet."""
+    for name in ("second", "first", ""):
+        ended = invoke("run", "numpy", *ONE, "--out", Path("results", name))
+        assert ended.code == 0
+    assert environments.results_below(Path("results")) == [
+        Path("results/results.jsonl.gz"),
+        Path("results/first/results.jsonl.gz"),
+        Path("results/second/results.jsonl.gz"),
+    ]
+    ended = invoke("report", "results", "-o", "matrix.html")
+    assert (ended.code, Path("matrix.html").is_file()) == (0, True)
+    assert environments.results_below(Path("cache")) == [Path("cache")]

@@ -54,6 +54,12 @@ class TestCovering:
         assert not entry().covers("BN-102", "torch", "2.1")
         assert not entry().covers("BN-101", "torch_compiled", "2.1")
 
+    def test_environments(self) -> None:
+        """An entry without an environment speaks of all of them, one with an environment of that alone."""
+        assert entry().covers("BN-101", "torch@torch1.4", "1.4")
+        assert entry(implementation="torch@torch1.4").covers("BN-101", "torch@torch1.4", "1.4")
+        assert not entry(implementation="torch@torch1.4").covers("BN-101", "torch", "2.1")
+
     def test_the_first_that_covers_is_found(self) -> None:
         """Of several entries the first that covers a result speaks for it; none is None."""
         entries = (entry("<2"), entry(">=2"), entry())
@@ -80,13 +86,20 @@ class TestFile:
         (tmp_path / "empty.toml").write_text("# nothing\n")
         assert read(tmp_path / "empty.toml") == ()
 
+    def test_one_reason_may_speak_of_several(self, tmp_path: Path) -> None:
+        """Lists of requirements and implementations stand for every pair of them."""
+        text = ENTRY.replace('"BN-101"', '["BN-101", "BN-102"]').replace('"torch"', '["torch", "keras"]')
+        (tmp_path / "known.toml").write_text(text)
+        pairs = [(known.implementation, known.requirement) for known in read(tmp_path / "known.toml")]
+        assert pairs == [("torch", "BN-101"), ("torch", "BN-102"), ("keras", "BN-101"), ("keras", "BN-102")]
+
     @pytest.mark.parametrize(
         ("text", "message"),
         [
             (ENTRY.replace('reason = "wrong"', ""), "reason"),
             (ENTRY.replace('url = "https://example.org/1"', ""), "url"),
             (ENTRY.replace("requirement =", "requirment ="), "requirment"),
-            (ENTRY.replace('"BN-101"', "101"), "Expected `str`, got `int`"),
+            (ENTRY.replace('"BN-101"', "101"), "got `int`"),
             (ENTRY.replace("[[known_failure]]", "[[known_failures]]"), "known_failures"),
             (ENTRY.replace("[[known_failure]]", "[known_failure]"), "Expected `array`"),
             (ENTRY + ENTRY.replace(">=2.1,<2.3", "2.1 or so"), "entry 2 (BN-101): Invalid specifier: '2.1 or so'"),

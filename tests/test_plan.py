@@ -155,7 +155,7 @@ def entry(requirement: str = "BN-101", implementation: str = "torch", versions: 
         ("[[known_failure]", "Expected"),
         ("[[known_failures]]", "unknown field `known_failures`"),
         ('[[known_failure]]\nrequirement = "BN-101"', "missing required field `implementation`"),
-        ('[[known_failure]]\nrequirement = 101\nimplementation = "a"\nreason = ""\nurl = ""', "Expected `str`"),
+        ('[[known_failure]]\nrequirement = 101\nimplementation = "a"\nreason = ""\nurl = ""', "got `int`"),
         (
             '[[known_failure]]\nrequirement = "BN-101"\nimplementation = "a"\nreason = ""\nurl = ""\nversions = "new"',
             r"entry 1 \(BN-101\): Invalid specifier",
