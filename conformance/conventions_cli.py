@@ -4,7 +4,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from conformance._console import CacheFolder, Debug, EnvironmentsFile, InProcess, PathOption, clear_errors, ready, say
+from conformance._console import (
+    CacheFolder,
+    Debug,
+    DeviceOption,
+    EnvironmentsFile,
+    InProcess,
+    MapOption,
+    PathOption,
+    PythonOption,
+    clear_errors,
+    ready,
+    say,
+)
 
 if TYPE_CHECKING:
     from conformance.measured import Row
@@ -14,7 +26,8 @@ Names = Annotated[
     list[str],
     typer.Argument(
         metavar="IMPLEMENTATION...",
-        help="Names (see `list`), or adapter classes: package.module:Class or path/to/file.py:Class.",
+        help="Names (see `list`), adapter classes (package.module:Class or path/to/file.py:Class) or code without "
+        "an adapter; NAME@ENV names one in an environment.",
     ),
 ]
 MARKS = {True: "=", False: "≠", None: "?"}
@@ -25,6 +38,9 @@ def conventions(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     in_process: InProcess = False,
     path: PathOption = None,
+    map_: MapOption = None,
+    python: PythonOption = "",
+    device: DeviceOption = "",
     environments: EnvironmentsFile = None,
     cache: CacheFolder = None,
     debug: Debug = False,
@@ -42,10 +58,11 @@ def conventions(
     with clear_errors(debug):
         from conformance.measured import measure
         from conformance.session import open_target
-        from conformance.targets import resolve
+        from conformance.targets import resolve, told
 
+        targets = told(resolve(implementations), python, map_ or (), device)
         found = []
-        for target in ready(resolve(implementations), in_process, environments, cache):
+        for target in ready(targets, in_process, environments, cache):
             with open_target(target, path=tuple(path or ()), in_process=in_process) as session:
                 rows = measure(session)
                 found.append((target.name, session, rows))

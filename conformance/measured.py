@@ -137,8 +137,10 @@ def _floors(findings: Sequence[Finding]) -> Iterator[tuple[Finding, Observation]
         higher = {number for f in wrong for number in f.seen.numbers if number > f.spec.epsilon}
         raised = " or ".join(sorted({f"{number:.4g}" for number in higher}))
         text = f"raised to {raised}" if raised else f"none down to ε = {lowest:g}"
+        # Where ε is larger there is no floor to declare.
+        floor = max((finding.declared for finding in group), key=float)
         for finding in group:
-            yield finding, finding.seen._replace(text=text)
+            yield finding._replace(declared=floor), finding.seen._replace(text=text)
 
 
 def _graded(session: Session, chosen: Sequence[Spec]) -> Iterator[Row]:
