@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from adapters.interface import Array, Spec, State
-from conformance import _probes
+from conformance import _probes, grading
 from conformance.formats import FORMATS
 from conformance.judge import Run, View
 
@@ -255,6 +255,27 @@ def separate_update(runs: Sequence[Run]) -> Observation:
     if trained:
         return Observation("made in any case", ("forward",))
     return Observation("changes no moving statistics")
+
+
+def _graded(runs: Sequence[Run], field: str, grades: str) -> Observation:
+    """A measured grade of accuracy: it and all worse ones may be declared."""
+    if broken(runs):
+        return undecided(broken(runs))
+    found = grading.judged(runs[0])
+    grade = getattr(found, field)
+    if not grade:
+        return undecided(found.reason or "as good as a worse grade")
+    return Observation(grade, tuple(grades[grades.index(grade) :]) if grade in grades else ())
+
+
+def variance_grade(runs: Sequence[Run]) -> Observation:
+    """The accuracy of the variance."""
+    return _graded(runs, "variance_grade", "ABC")
+
+
+def affine_grade(runs: Sequence[Run]) -> Observation:
+    """The accuracy of the output."""
+    return _graded(runs, "affine_grade", "SF")
 
 
 def frozen(runs: Sequence[Run]) -> Observation:

@@ -69,24 +69,27 @@ def statistics_dtype(runs: Sequence[Run]) -> Observation:
     if built is None or now is None or given is None:
         return undecided("it shows no state")
     pairs = (built.moving_mean, now.moving_mean), (built.moving_variance, now.moving_variance)
-    found = {_kept(given, first, second) for first, second in pairs if first is not None and second is not None}
-    if len(found) != 1:
-        return Observation(" and ".join(sorted(in_words(names) if names else "other digits" for names in found)))
-    (fits,) = found
-    return Observation(in_words(fits), fits) if fits else Observation("other digits than those of an element type")
+    found = dict(_kept(given, first, second) for first, second in pairs if first is not None and second is not None)
+    if len(found) == 1:
+        ((text, fits),) = found.items()
+        return Observation(text, fits)
+    return Observation(" and ".join(sorted(found)))
 
 
-def _kept(given: Array, built: Array, after_step: Array) -> tuple[str, ...]:
-    """The element types that fit: what came back of the digits given, and what comes back after a step."""
+def _kept(given: Array, built: Array, after_step: Array) -> tuple[str, tuple[str, ...]]:
+    """The element types that fit, in words too: what came back of the digits given, and what comes after a step."""
     back = built.astype(np.float64)
     kept = next((n for n in DIGITS if np.all(back == given.astype(FORMATS[n].dtype).astype(np.float64))), "")
     carrier = after_step.dtype.name
-    if not kept or carrier not in DIGITS or DIGITS[carrier] < DIGITS[kept]:
-        return ()
+    if not kept or carrier not in DIGITS:
+        return "other digits than those of an element type", ()
+    if DIGITS[carrier] < DIGITS[kept]:
+        return f"{kept}, and {carrier} after a step", ()
     if _digits(after_step.astype(np.float64)) > DIGITS[kept]:
-        return (carrier,)
+        return carrier, (carrier,)
     widest = carrier if kept == given.dtype.name else kept
-    return tuple(n for n in DIGITS if DIGITS[kept] <= DIGITS[n] <= DIGITS[widest])
+    fits = tuple(n for n in DIGITS if DIGITS[kept] <= DIGITS[n] <= DIGITS[widest])
+    return in_words(fits), fits
 
 
 def arithmetic(runs: Sequence[Run]) -> Observation:

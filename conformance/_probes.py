@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from adapters.interface import Array, Execution, Spec
+from conformance import grading
 from conformance._data import from_rows
 from conformance.case import ApplyUpdates, Case, Drawn, Given, Infer, Instruction, SetState, Start, Train
 from conformance.formats import FORMATS
@@ -34,6 +35,12 @@ def extents(case: Case) -> tuple[int, ...]:
     if isinstance(first, Given):
         return tuple(first.shape[axis] for axis in case.spec.reduction_axes)
     return _sizes(case.spec, 2)
+
+
+def freed(spec: Spec) -> Spec:
+    """The spec with all extents free that are reduced: probes have their own."""
+    shape = tuple(extent if axis in spec.channel_axes else None for axis, extent in enumerate(spec.shape))
+    return spec._replace(shape=shape)
 
 
 def _sizes(spec: Spec, m: int) -> tuple[int, ...]:
@@ -76,7 +83,7 @@ def pairs(m: int) -> Array:
 
 def estimator(case: Case) -> tuple[Case, ...]:
     """Training from moving statistics of zero, with two elements per channel and with as many as the case has."""
-    spec = case.spec
+    spec = freed(case.spec)
     if not spec.reduction_axes:
         return ()
     chosen = dict.fromkeys([_sizes(spec, 2), extents(case)])
@@ -98,7 +105,7 @@ def near_root(spec: Spec) -> float:
 
 def single(case: Case) -> tuple[Case, ...]:
     """Training on one element per channel, twice: once about √ε, where rounding is small, and once 3."""
-    spec = case.spec
+    spec = freed(case.spec)
     if not spec.epsilon:
         return ()
     sizes = _sizes(spec, 1)
@@ -108,7 +115,7 @@ def single(case: Case) -> tuple[Case, ...]:
 
 def empty(case: Case) -> tuple[Case, ...]:
     """Training on a batch without elements."""
-    spec = case.spec
+    spec = freed(case.spec)
     if not spec.reduction_axes:
         return ()
     sizes = (0,) + (2,) * (len(spec.reduction_axes) - 1)
@@ -123,7 +130,7 @@ def small(spec: Spec) -> float:
 
 def epsilon(case: Case) -> tuple[Case, ...]:
     """Training on, then inference with, a variance so small that the output shows ε alone."""
-    spec = case.spec
+    spec = freed(case.spec)
     a = small(spec)
     sizes = _sizes(spec, 2)
     alone = _case(spec, _start(spec, 0, a * a), Infer(_given(spec, np.array([a, -a])[: math.prod(sizes)], sizes)))
@@ -134,15 +141,23 @@ def epsilon(case: Case) -> tuple[Case, ...]:
 
 def decay(case: Case) -> tuple[Case, ...]:
     """Training on zeros from moving statistics of one, then on ones from a moving mean of zero: the two weights."""
-    spec = case.spec
+    spec = freed(case.spec)
     sizes = _sizes(spec, 2)
     zeros, ones = (_given(spec, np.full(1, value), sizes) for value in (0.0, 1.0))
     return (_case(spec, _start(spec, 1, 1), Train(zeros), _moved(spec, 0, 1), Train(ones)),)
 
 
+def decay_type(case: Case) -> tuple[Case, ...]:
+    """The same with a decay that float64 alone holds, where the inputs are float64."""
+    spec = case.spec
+    if spec.dtype == "float64" and float(np.float32(spec.decay)) == spec.decay:
+        case = Case(spec._replace(decay=0.9), case.starts, case.program)
+    return decay(case)
+
+
 def statistics(case: Case) -> tuple[Case, ...]:
     """Moving statistics of many digits, read back after building and after a training step."""
-    spec = case.spec
+    spec = freed(case.spec)
     return (_case(spec, _start(spec, DIGITS, DIGITS), Train(_given(spec, np.full(1, 1.0), _sizes(spec, 2)))),)
 
 
@@ -159,7 +174,7 @@ def arithmetic_digits(spec: Spec) -> int:
 
 def arithmetic(case: Case) -> tuple[Case, ...]:
     """Training on data that no narrow arithmetic can centre, after a constant that shows the weight; and on noise."""
-    spec = case.spec
+    spec = freed(case.spec)
     if not spec.reduction_axes:
         return ()
     pair = neighbours(spec, arithmetic_digits(spec))
@@ -176,7 +191,7 @@ def _two(spec: Spec) -> Given:
 
 def update(case: Case) -> tuple[Case, ...]:
     """A training step as users make it."""
-    spec = case.spec
+    spec = freed(case.spec)
     if not spec.reduction_axes or spec.decay == 1:
         return ()
     return (_case(spec, _start(spec, FROZEN_MEAN, FROZEN_VARIANCE), Train(_two(spec))),)
@@ -184,16 +199,24 @@ def update(case: Case) -> tuple[Case, ...]:
 
 def separate_update(case: Case) -> tuple[Case, ...]:
     """A training step whose update is left out, and then the update."""
-    spec = case.spec
+    spec = freed(case.spec)
     if not spec.reduction_axes or spec.decay == 1:
         return ()
     start = _start(spec, FROZEN_MEAN, FROZEN_VARIANCE)
     return (_case(spec, start, Train(_two(spec), update=False), ApplyUpdates()),)
 
 
+def ladder(case: Case) -> tuple[Case, ...]:
+    """The ladder of condition numbers, for the specs that there are kernels for: each is a layer of its own."""
+    spec = freed(case.spec)
+    if len(spec.axis) != 1 or spec.rank not in (2, 4) or spec.channel_axes[0] not in (1, spec.rank - 1):
+        return ()
+    return (grading.ladder_case(grading.spec(spec.rank, spec.channel_axes[0], spec.dtype)),)
+
+
 def frozen(case: Case) -> tuple[Case, ...]:
     """A training step of a layer that is asked to be frozen; for a few specs only, since each is a layer of its own."""
-    spec = case.spec
+    spec = freed(case.spec)
     if not spec.reduction_axes or spec.decay == 1 or len(spec.axis) != 1 or spec.channel_axes[0] not in (1, 3):
         return ()
     spec = spec._replace(execution=Execution("frozen"))

@@ -71,6 +71,8 @@ class Finding(NamedTuple):
         text = f"declares {field} = {self.declared}, observed: {seen.text}"
         if field == "epsilon_floor":
             return f"{text} where ε = {self.spec.epsilon:.6g}: {_floor_advice(self.spec, seen)}"
+        if self.convention.field.endswith("_grade") and seen.values:
+            return f"{text}: declare {seen.values[0]!r}"
         if seen.values:
             return f"{text}: declare {' or '.join(map(repr, seen.values))}"
         return f"{text}, which no declaration allows"
@@ -143,9 +145,15 @@ CONVENTIONS: dict[str, Convention] = {
         Convention("empty", "empty", "training on an empty batch", _probes.empty, _observed.empty),
         _ARITHMETIC,
         _STATISTICS,
-        Convention("decay_dtype", "decay_dtype", "element type of decay", _probes.decay, _observed_types.decay_dtype),
+        Convention(
+            "decay_dtype", "decay_dtype", "element type of decay", _probes.decay_type, _observed_types.decay_dtype
+        ),
         Convention("update", "update_timing", "when the statistics change", _probes.update, _observed.update),
         _SEPARATE,
         Convention("frozen", "frozen", "frozen layer in training", _probes.frozen, _observed.frozen),
+        Convention(
+            "variance_grade", "variance_grade", "accuracy of the variance", _probes.ladder, _observed.variance_grade
+        ),
+        Convention("affine_grade", "affine_grade", "accuracy of the output", _probes.ladder, _observed.affine_grade),
     )
 }

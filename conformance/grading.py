@@ -6,6 +6,7 @@ with normal data, four channels to a rung. The grade is the best one whose bound
 grades differ. Sums in a wider type than the results come in count as grade A, as they do in the bounds.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -92,16 +93,15 @@ def measured(session: Session, dtype: str) -> Measured:
 
 def _specs(dtype: str, capabilities: Capabilities) -> list[Spec]:
     """Specs that differ in what implementations choose their algorithm by: rank, and place of the channel axis."""
-    channels = CHANNELS_PER_RUNG * len(LADDERS[dtype])
-    shapes: list[tuple[tuple[int | None, ...], tuple[int, ...]]] = [
-        ((None, channels), (1,)),
-        ((None, channels, None, None), (1,)),
-        ((None, None, None, channels), (3,)),
-        ((None, channels, None), (1,)),
-        ((None, None, channels), (2,)),
-    ]
-    specs = [Spec(shape, axis, EPSILON, DECAY, dtype=dtype) for shape, axis in shapes]
-    return [spec for spec in specs if not refusal(spec, capabilities)][:3]
+    specs = [spec(rank, axis, dtype) for rank, axis in ((2, 1), (4, 1), (4, 3), (3, 1), (3, 2))]
+    return [found for found in specs if not refusal(found, capabilities)][:3]
+
+
+def spec(rank: int, axis: int, dtype: str) -> Spec:
+    """A spec with as many channels as the ladder has places."""
+    shape: list[int | None] = [None] * rank
+    shape[axis] = CHANNELS_PER_RUNG * len(LADDERS[dtype])
+    return Spec(tuple(shape), (axis,), EPSILON, DECAY, dtype=dtype)
 
 
 def ladder_case(spec: Spec, seed: int = 0) -> Case:
@@ -132,10 +132,12 @@ def _climbed(session: Session, spec: Spec) -> Measured:
     if trace.failure is not None:
         return Measured(spec.dtype, reason=f"{trace.failure.kind}: {trace.failure.message}")
     with np.errstate(all="ignore"):  # a wrong result may be anything
-        return _judged(Run(case, trace))
+        return judged(Run(case, trace))
 
 
-def _judged(run: Run) -> Measured:
+@functools.lru_cache(maxsize=2)
+def judged(run: Run) -> Measured:
+    """What a run of ``ladder_case`` shows."""
     dtype = run.spec.dtype
     training, inference = run.truth(2), run.truth(0)
     assert isinstance(training, TrainingTruth)

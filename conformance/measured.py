@@ -6,10 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from adapters.interface import Capabilities, Conventions, Spec
-from conformance import grading
 from conformance.capability import refusal
 from conformance.case import Case, Drawn, Start, Train
-from conformance.conventions import CONVENTIONS, Convention, Finding, Observation, declared, find
+from conformance.conventions import CONVENTIONS, Convention, Finding, Observation, find
 from conformance.judge import Run
 from conformance.session import Session
 from conformance.specs import SEVERAL
@@ -20,11 +19,6 @@ LADDER = (1e-8, 1e-5, 1e-12, 0.0)
 #: Elements per channel: few, and so many that an implementation may take another way.
 COUNTS = (3, 64)
 CHANNELS = 3
-#: Titles of the grades, and the grades themselves, the best first.
-_GRADES = {
-    "variance_grade": ("accuracy of the variance", ("A", "B", "C")),
-    "affine_grade": ("accuracy of the output", ("S", "F")),
-}
 
 
 class Row(NamedTuple):
@@ -74,7 +68,7 @@ def measure(session: Session) -> list[Row]:
         first = {(spec.rank, spec.dtype): spec for spec in reversed(chosen)}
         climbed = {spec for (rank, dtype), spec in first.items() if dtype == chosen[0].dtype and rank in (2, 4)}
         findings = [f for spec in chosen for f in _findings(session, spec, LADDER if spec in climbed else LADDER[:1])]
-        return [*_rows(findings), *_graded(session, chosen)]
+        return list(_rows(findings))
 
 
 def _findings(session: Session, spec: Spec, ladder: tuple[float, ...]) -> Iterator[Finding]:
@@ -141,26 +135,6 @@ def _floors(findings: Sequence[Finding]) -> Iterator[tuple[Finding, Observation]
         floor = max((finding.declared for finding in group), key=float)
         for finding in group:
             yield finding._replace(declared=floor), finding.seen._replace(text=text)
-
-
-def _graded(session: Session, chosen: Sequence[Spec]) -> Iterator[Row]:
-    """The measured grades of accuracy, which are at least the declared ones."""
-    measured = {found.dtype: found for found in grading.measure(session)}
-    known = {spec.dtype: spec for spec in reversed(chosen) if spec.dtype in measured}
-    conventions = {dtype: _asked(session, Case(spec, (Start(),), ())) for dtype, spec in known.items()}
-    for field, (title, order) in _GRADES.items():
-        groups: dict[tuple[str, str, bool | None], list[Spec]] = {}
-        for dtype, spec in known.items():
-            declares = conventions[dtype]
-            if declares is None:
-                continue
-            says, seen = declared(field, spec, declares), str(getattr(measured[dtype], field))
-            agrees = None if not seen else seen in order and order.index(seen) <= order.index(says)
-            observed = seen or f"undecided: {measured[dtype].reason or 'as good as a worse grade'}"
-            groups.setdefault((says, observed, agrees), []).append(spec)
-        for (says, observed, agrees), group in groups.items():
-            message = f"declares {field} = {says}, observed: {observed}: declare that" if agrees is False else ""
-            yield Row(field, title, places(group, known.values()), says, observed, agrees, message)
 
 
 def places(some: Sequence[Spec], everywhere: Iterable[Spec]) -> str:

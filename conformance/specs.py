@@ -93,8 +93,10 @@ def spec_pool(family: int, seed: int, capabilities: Capabilities | None = None, 
 
 def _dtype(number: int, family: int) -> str:
     """The element type of a spec, by its number in the pool before that is sorted."""
-    turn, last = divmod(number, 5)
-    return OTHER_DTYPES[(turn + family) % len(OTHER_DTYPES)] if last == 4 else "float32"
+    # Conventions are declared for each type, so the family that measures them has more of every type.
+    every = 2 if family == 8 else 5
+    turn, last = divmod(number, every)
+    return OTHER_DTYPES[(turn + family) % len(OTHER_DTYPES)] if last == every - 1 else "float32"
 
 
 def recast(spec: Spec, capabilities: Capabilities | None) -> Spec:

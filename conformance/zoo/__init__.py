@@ -40,6 +40,7 @@ for _theme in (
     "algorithms",
     "declared",
     "conventions",
+    "declared_types",
 ):
     import_module(f"conformance.zoo.{_theme}")
 

@@ -4,10 +4,11 @@
 
 import numpy as np
 
-from adapters.interface import Array, Conventions, Layer, Spec, State, Step, Unsupported
+from adapters.interface import Array, Conventions, Spec, State, Step, Unsupported
 from adapters.numpy_reference import NumpyLayer
-from conformance.zoo.registry import EVERYTHING, REFERENCE, Exhibit, fault, variant
-from conformance.zoo.updates import SeparateUpdateLayer
+from conformance.zoo.registry import EVERYTHING, REFERENCE, fault
+
+EVERY_TYPE = EVERYTHING._replace(dtypes=("float32", "float64", "float16", "bfloat16"))
 
 
 class OwnConventions(NumpyLayer):
@@ -53,6 +54,14 @@ class UnbiasedWhereMany(NumpyLayer):
 
     def moving_estimate(self, variance: Array, m: int) -> Array:
         return variance * np.float32(m / (m - 1) if m >= 5 else 1)
+
+
+@fault("8", "BN-801", capabilities=EVERY_TYPE)
+class UnbiasedInDouble(NumpyLayer):
+    """Averages unbiased variances of float64 inputs, which take another way, and biased ones elsewhere."""
+
+    def moving_estimate(self, variance: Array, m: int) -> Array:
+        return variance * (m / max(m - 1, 1)) if self.spec.dtype == "float64" else variance
 
 
 @fault("8", "BN-801", declares=REFERENCE._replace(moving_variance="unbiased"))
@@ -225,143 +234,3 @@ class EmptyDecays(NumpyLayer):
         m = max(self.count(x), 1)
         mean = self.sum(x) / m
         return mean, self.sum(np.square(x - mean)) / m
-
-
-@fault("8", "BN-807", declares=REFERENCE._replace(statistics_dtype="float64"))
-class DeclaresWiderStatistics(NumpyLayer):
-    """Keeps the moving statistics in float32, and declares float64."""
-
-
-@fault("8", "BN-807", declares=REFERENCE._replace(statistics_dtype="float16"))
-class DeclaresNarrowerStatistics(NumpyLayer):
-    """Keeps the moving statistics in float32, and declares float16: bounds would be wider than they need be."""
-
-
-@fault("8", "BN-807", reference="Keras: the pure float16 policy keeps its statistics in float16")
-class MovingStatisticsKeptInHalf(NumpyLayer):
-    """Rounds the moving statistics to float16, and declares nothing."""
-
-    def __init__(self, spec: Spec, state: State, conventions: Conventions) -> None:
-        super().__init__(spec, state, conventions)
-        self.set_state(state)
-
-    def set_state(self, state: State) -> None:
-        super().set_state(state)
-        for name in ("moving_mean", "moving_variance"):
-            value = getattr(self, name)
-            setattr(self, name, value.astype(np.float16).astype(value.dtype))
-
-    def moving(self, old: Array, batch: Array) -> Array:
-        return super().moving(old, batch).astype(np.float16).astype(old.dtype)
-
-
-@fault("8", "BN-808", declares=REFERENCE._replace(decay_dtype="bfloat16"))
-class DeclaresDecayInHalf(NumpyLayer):
-    """Holds decay in float32, and declares bfloat16."""
-
-
-@fault("8", "BN-808")
-class DecayInHalf(NumpyLayer):
-    """Rounds decay to float16, and declares nothing."""
-
-    def moving(self, old: Array, batch: Array) -> Array:
-        decay = self.compute.type(np.float16(self.spec.decay))
-        return (decay * old.astype(self.compute) + (1 - decay) * batch.reshape(old.shape)).astype(old.dtype)
-
-
-@fault("8", "BN-809", declares=REFERENCE._replace(compute_dtype="float64", statistics_dtype="float32"))
-class DeclaresDouble(OwnConventions):
-    """Computes in float32, and declares float64."""
-
-
-@fault("8", "BN-809", declares=REFERENCE._replace(compute_dtype="float16", statistics_dtype="float32"))
-class DeclaresHalf(OwnConventions):
-    """Computes in float32, and declares float16: every bound would be eight thousand times as wide."""
-
-
-@fault("8", "BN-809")
-class HalfInside(NumpyLayer):
-    """Computes in float16, and returns and keeps float32."""
-
-    def affine(self, x: Array, mean: Array, r: Array) -> Array:
-        halves = (a.astype(np.float16) for a in (x, mean, r))
-        return super().affine(*halves).astype(np.float16)
-
-
-@fault("8", "BN-810", "BN-811", declares=REFERENCE._replace(update_timing="separate"))
-class DeclaresSeparateUpdate(NumpyLayer):
-    """Updates with the training call and in no other way, and declares a separate update."""
-
-
-@fault("8", "BN-810")
-class UpdateForgotten(NumpyLayer):
-    """Never changes the moving statistics: somebody forgot to run the update."""
-
-    def update(self, mean: Array, variance: Array, m: int) -> None:
-        """Nothing happens."""
-
-
-@fault("8", "BN-811", capabilities=EVERYTHING._replace(separate_update=True))
-class SeparateUpdateUndeclared(SeparateUpdateLayer):
-    """Updates in an act of its own, and declares that the training call does it."""
-
-
-@fault(
-    "8",
-    "BN-811",
-    declares=REFERENCE._replace(update_timing="separate"),
-    capabilities=EVERYTHING._replace(separate_update=True),
-)
-class UpdatesAnyway(SeparateUpdateLayer):
-    """Updates in every training call, also where the update was to be left out."""
-
-    def train(self, x: Array, dy: Array | None = None, update: bool = True) -> Step:
-        step = super().train(x, dy, True)
-        self.undone = None
-        return step
-
-    def apply_updates(self) -> None:
-        """It has been done."""
-
-
-class Freezing(Exhibit):
-    """The adapter of a layer that can be frozen."""
-
-    def build(self, spec: Spec, state: State) -> Layer:
-        """Frozen or not, the layer itself knows."""
-        return self.layer(spec, state, self.conventions(spec))
-
-
-class FreezingLayer(NumpyLayer):
-    """A layer that infers in training mode where it is frozen."""
-
-    @property
-    def frozen(self) -> bool:
-        """Whether it was asked to be frozen."""
-        return self.spec.execution.mode == "frozen"
-
-    def train(self, x: Array, dy: Array | None = None, update: bool = True) -> Step:
-        return self.infer(x, dy) if self.frozen else super().train(x, dy, update)
-
-
-@variant(REFERENCE._replace(frozen="inference"), adapter=Freezing)
-class FrozenInfers(FreezingLayer):
-    """Infers in training mode where it is frozen, and declares that."""
-
-
-@fault("8", "BN-812", declares=REFERENCE._replace(frozen="training"), adapter=Freezing)
-class FrozenInfersUndeclared(FreezingLayer):
-    """Infers in training mode where it is frozen, and declares that nothing is different then."""
-
-
-@fault("8", "BN-812", declares=REFERENCE._replace(frozen="inference"), adapter=Freezing, reference="keras#7085")
-class FrozenTrains(NumpyLayer):
-    """Trains as ever where it is frozen, and declares that it then infers."""
-
-
-@fault("8", "BN-812", declares=REFERENCE._replace(frozen="inference"), adapter=Freezing)
-class FrozenNormalizesWithBatch(FreezingLayer):
-    """Normalizes with the batch and updates nothing where it is frozen, and declares that it then infers."""
-
-    def train(self, x: Array, dy: Array | None = None, update: bool = True) -> Step:
-        return NumpyLayer.train(self, x, dy, update and not self.frozen)
