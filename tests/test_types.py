@@ -67,10 +67,10 @@ class TestShares:
 
     @pytest.mark.parametrize("family", FAMILIES)
     def test_every_type_is_drawn(self, family: int) -> None:
-        """Each family has cases in every type; float32 keeps most, except in the family on types."""
+        """Each family has cases in every type; float32 keeps most, but where types are the matter."""
         by_type = [pooled.case.spec.dtype for pooled in pool(family).cases]
         assert set(by_type) == {"float32", *OTHER_DTYPES}
-        if family != 6:
+        if family not in (6, 8):
             assert 0.7 <= by_type.count("float32") / len(by_type) <= 0.9
 
     def test_the_simplest_spec_is_float32(self) -> None:
