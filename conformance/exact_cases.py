@@ -12,12 +12,14 @@ import numpy as np
 
 from adapters.interface import Array, Spec
 from conformance._data import element_type
-from conformance.case import Case, Given, Infer, Instruction, Start, Train, parameter_dtype
+from conformance.case import Case, Drawn, Given, Infer, Instruction, Start, Train, parameter_dtype
 from conformance.derive import first_training, map_arrays
 from conformance.oracle import from_channels
 
 #: Numbers of elements per channel.
 COUNTS = (8, 16, 32, 64, 256, 8, 16, 1024)
+#: Elements per channel up to which zeros are tried.
+_FEW = 600
 #: Integers that pairs of opposite elements have; zero makes a constant channel with the others at zero too.
 _HEIGHTS = np.array([0, 1, 1, 2, 3])
 
@@ -120,7 +122,7 @@ def exact_inference(case: Case) -> tuple[Case, ...]:
 
 
 def zeros_of_both_signs(case: Case) -> tuple[Case, ...]:
-    """Two training steps on the first one's input, its smaller half made +0 and then −0."""
+    """Two training steps on the first one's input, its smaller half made +0 and then −0; of one case in three."""
 
     def zeros(value: float) -> Case:
         def change(rows: Array, _: int) -> Array:
@@ -129,7 +131,9 @@ def zeros_of_both_signs(case: Case) -> tuple[Case, ...]:
 
         return map_arrays(first_training(case), x=change)
 
-    if not any(isinstance(step, Train) for step in case.program):
+    sizes = [math.prod(step.x.sizes) for step in case.program if isinstance(step, Train) and isinstance(step.x, Drawn)]
+    # One case in three is enough, and none is too small for it.
+    if not sizes or sizes[0] > _FEW or case.starts[0].seed % 3:
         return ()
     positive, negative = zeros(0.0), zeros(-0.0)
     return (msgspec.structs.replace(positive, program=(*positive.program, *negative.program)),)

@@ -26,7 +26,7 @@ TIMEOUTS_PER_FAMILY = 2
 SAMPLED_CASES = 40
 
 #: From this ratio on, an example that may become a record's worst is judged by the dear bound too.
-_CALIBRATED_FROM = 0.5
+_CALIBRATED_FROM = 0.75
 
 Progress = Callable[[int], None]
 

@@ -67,7 +67,8 @@ def test_programs() -> None:
 
 def test_zeros_of_both_signs() -> None:
     """The second step has minus zeros where the first has plus zeros, and is the same otherwise."""
-    (derived,) = zeros_of_both_signs(case(train(), infer()))
+    drawn = case(train(), infer())
+    (derived,) = zeros_of_both_signs(drawn)
     plus, minus = rows(derived, 0), rows(derived, 1)
     assert np.array_equal(plus, minus)
     assert (plus == 0).sum() >= plus.size / 2
@@ -75,3 +76,5 @@ def test_zeros_of_both_signs() -> None:
     assert np.signbit(minus[minus == 0]).all()
     assert all(isinstance(step, Train) for step in derived.program)
     assert zeros_of_both_signs(case(infer())) == ()
+    one_in_three = [zeros_of_both_signs(c) for c in DRAWN]
+    assert 0 < sum(map(bool, one_in_three)) < len(DRAWN) / 2
