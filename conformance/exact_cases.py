@@ -11,10 +11,9 @@ import msgspec
 import numpy as np
 
 from adapters.interface import Array, Spec
-from conformance._data import element_type
+from conformance._data import from_rows
 from conformance.case import Case, Drawn, Given, Infer, Instruction, Start, Train, parameter_dtype
 from conformance.derive import first_training, map_arrays
-from conformance.oracle import from_channels
 
 #: Numbers of elements per channel.
 COUNTS = (8, 16, 32, 64, 256, 8, 16, 1024)
@@ -40,17 +39,21 @@ def spec_number(spec: Spec) -> tuple[int, ...]:
     return (*spec.channel_axes, spec.rank, math.prod(spec.parameter_shape), round(1e9 * spec.decay))
 
 
-def _shape(spec: Spec, m: int) -> tuple[int, ...]:
-    """An input's shape with m elements per channel, which is a power of two, spread over the reduced axes."""
-    shape = [0] * spec.rank
-    for axis, extent in zip(spec.channel_axes, spec.parameter_shape, strict=True):
-        shape[axis] = extent
-    left = m
-    for place, axis in enumerate(spec.reduction_axes):
-        last = place == len(spec.reduction_axes) - 1
-        shape[axis] = left if last else min(left, 4)
-        left //= shape[axis]
-    return tuple(shape)
+def _extents(spec: Spec, m: int) -> tuple[int, ...]:
+    """Extents of the reduced axes with about m elements in all, a power of two; () where the spec's own forbid it."""
+    known = [spec.shape[axis] for axis in spec.reduction_axes]
+    if not any(known):
+        extents = []
+        for _ in known[1:]:
+            extents.append(min(m, 4))
+            m //= extents[-1]
+        return (m, *extents)
+    fixed = math.prod(extent or 1 for extent in known)
+    if fixed & (fixed - 1):
+        return ()
+    free = max(m // fixed, 2 if fixed == 1 else 1)
+    first = known.index(None) if None in known else -1
+    return tuple(extent or (free if place == first else 1) for place, extent in enumerate(known))
 
 
 class Scales:
@@ -77,11 +80,9 @@ class Scales:
         large = 2.0 ** {"bfloat16": 4, "float16": 7}.get(self.spec.dtype, 10)
         return rng.integers(-8, 9, (self.c, 1)) * np.where(rng.integers(0, 4, (self.c, 1)) == 0, large, 1.0)
 
-    def given(self, rng: np.random.Generator, m: int) -> Given:
+    def given(self, rng: np.random.Generator, extents: tuple[int, ...]) -> Given:
         """The same as an input."""
-        shape = _shape(self.spec, m)
-        laid_out = from_channels(self.rows(rng, m), self.spec, shape)
-        return Given.of(laid_out.astype(element_type(self.spec.dtype)))
+        return Given.of(from_rows(self.rows(rng, math.prod(extents)), self.spec, extents))
 
     def start(self, rng: np.random.Generator) -> Start:
         """Parameters of few digits, gamma zero now and then; moving statistics of a few units."""
@@ -100,9 +101,12 @@ def _exact(case: Case, salt: int, steps: tuple[type[Train | Infer], ...]) -> tup
     if not any(isinstance(step, Train | Infer) for step in case.program):
         return ()
     rng = _generator(case, salt)
-    scales, m = Scales(case.spec, rng), int(rng.choice(COUNTS))
+    extents = _extents(case.spec, int(rng.choice(COUNTS)))
+    if not extents:
+        return ()
+    scales = Scales(case.spec, rng)
     start = scales.start(rng)
-    program: list[Instruction] = [step(scales.given(rng, m)) for step in steps]
+    program: list[Instruction] = [step(scales.given(rng, extents)) for step in steps]
     return (Case(case.spec, (start,), tuple(program)),)
 
 

@@ -56,11 +56,12 @@ def test_scales_reach_both_ends_of_the_range() -> None:
 
 
 def test_long_sums_occur() -> None:
-    """Inputs of 2**16 elements in a channel occur, none has more than a few hundred thousand in all."""
+    """Inputs of 2**16 elements in a channel occur, none has more than two million in all."""
     counts = [math.prod(x.sizes) for _, x in inputs()]
-    assert max(counts) == 1 << 16
+    assert 1 << 16 in counts
+    assert max(counts) <= 1 << 20
     assert 0.03 < sum(count >= 1024 for count in counts) / len(counts) < 0.2
-    assert max(math.prod(x.sizes) * math.prod(s.parameter_shape) for s, x in inputs()) <= 1 << 19
+    assert max(math.prod(x.sizes) * math.prod(s.parameter_shape) for s, x in inputs()) <= 1 << 21
 
 
 def test_outliers_constants_and_orders_occur() -> None:

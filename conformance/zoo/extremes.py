@@ -7,6 +7,7 @@ import numpy as np
 from adapters.interface import Array, Step
 from adapters.numpy_reference import NumpyLayer
 from conformance.zoo.epsilon import OtherEpsilon
+from conformance.zoo.gradients import Gradients
 from conformance.zoo.moving import OtherDecay
 from conformance.zoo.numerics import rounded
 from conformance.zoo.registry import REFERENCE, RowLayer, fault
@@ -219,3 +220,31 @@ class LastElementForgotten(NumpyLayer):
 
     def moving_estimate(self, variance: Array, m: int) -> Array:
         return super().moving_estimate(variance * np.float32(m / (m + 1)), m)
+
+
+@fault("4", "BN-402", "BN-401")
+class GradientsFoldedUndeclared(NumpyLayer):
+    """Computes dgamma from sum(dy * x) - mean * sum(dy), which cancels where the mean is large, but declares it not."""
+
+    def training_gradients(self, x: Array, dy: Array, mean: Array, r: Array) -> Gradients:
+        m = self.count(x)
+        dbeta = self.sum(dy)
+        dgamma = (self.sum(dy * x) - mean * dbeta) * r
+        return self.scale() * r * (dy - dbeta / m - (x - mean) * r * (dgamma / m)), dgamma, dbeta
+
+
+@fault("4", "BN-401")
+class BackwardVarianceAgain(NumpyLayer):
+    """Computes the variance again in the backward pass, there as E[x^2] - E[x]^2."""
+
+    def training_gradients(self, x: Array, dy: Array, mean: Array, r: Array) -> Gradients:
+        variance = np.maximum(self.sum(np.square(x)) / self.count(x) - np.square(mean), np.float32(0))
+        return super().training_gradients(x, dy, mean, self.rsqrt(variance))
+
+
+@fault("1", "BN-111", "BN-101")
+class RootOfSevenDigits(NumpyLayer):
+    """Computes 1 / sqrt with a relative error of 1e-6."""
+
+    def rsqrt(self, variance: Array) -> Array:
+        return super().rsqrt(variance) * np.float32(1 + 1e-6)
