@@ -29,6 +29,7 @@ CAPABILITIES: Dict[str, Any] = {
     "save": bool,
     "deterministic": bool,
     "transposes": bool,
+    "training": bool,
 }
 CONVENTIONS: Dict[str, Any] = {
     "moving_variance": ("biased", "unbiased"),

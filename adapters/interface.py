@@ -134,6 +134,8 @@ class Capabilities(NamedTuple):
     deterministic: bool = True
     #: Whether the adapter moves the channel axis to where the framework wants it.
     transposes: bool = False
+    #: ``train()``; without it nothing but inference is asked for.
+    training: bool = True
 
 
 class Conventions(NamedTuple):

@@ -13,7 +13,7 @@ from conformance.explain import Smallest
 from conformance.known_failures import KnownFailure
 from conformance.plan import Plan
 from conformance.requirements import Requirement
-from conformance.survey import has_capability
+from conformance.survey import lacking
 from conformance.tally import Survey, Tally
 from conformance.targets import Target
 from reports.records import Counterexample, Mismatch, Outcome, Result, number
@@ -50,8 +50,8 @@ def _outcome(tally: Tally, survey: Survey, capabilities: Capabilities) -> tuple[
         kinds: dict[str, Outcome] = {"crash": "crash", "timeout": "timeout", "no run": "no run"}
         where = f"{tally.failure.method}: " if tally.failure.method else ""
         return kinds.get(tally.failure.kind, "error"), where + tally.failure.message
-    if not has_capability(requirement, capabilities):
-        missing = [name for name in requirement.needs.split() if not getattr(capabilities, name)]
+    missing = lacking(requirement, capabilities)
+    if missing:
         return "unsupported", f"declares no {' and no '.join(missing)}"
     if requirement.family in survey.stopped:
         return "no run", survey.stopped[requirement.family]

@@ -13,7 +13,12 @@ from conformance.targets import Target
 __all__ = ["FamiliarSession", "introduce", "meet"]
 
 #: Packages whose implementations are known and need no introduction.
+Say = Callable[[str], None]
 _OURS = ("adapters.", "conformance.")
+
+
+def _quiet(_: str) -> None:
+    """Say nothing."""
 
 
 class FamiliarSession(Session):
@@ -44,8 +49,8 @@ class FamiliarSession(Session):
             return trace
         return trace._replace(conventions=self.conventions(program.spec))
 
-    def learn(self) -> None:
-        """Measure the conventions, since none are declared."""
+    def learn(self) -> tuple[str, ...]:
+        """Measure the conventions, since none are declared; what was found, in words."""
         from conformance import wizard
 
         asked = example(ranks(self.description.capabilities)[0], self.description.capabilities)
@@ -54,6 +59,7 @@ class FamiliarSession(Session):
         self.conventions = found.of
         self.introduction += found.lines
         self.description = self.description._replace(notes=(*self.description.notes, *found.lines))
+        return found.lines
 
     def close(self) -> None:
         """End the session."""
@@ -65,7 +71,8 @@ def _summary(capabilities: Capabilities) -> str:
     ranks_ = ", ".join(str(rank) for rank in capabilities.ranks)
     flags = "" if capabilities.flags else "; always with gamma and beta"
     gradients = "" if capabilities.training_gradients else "; no gradients"
-    return f"the first example looks right; ranks {ranks_}; {', '.join(capabilities.dtypes)}{flags}{gradients}"
+    gradients = gradients if capabilities.training else "; inference only"
+    return f"tried and there: ranks {ranks_}; {', '.join(capabilities.dtypes)}{flags}{gradients}"
 
 
 def is_stranger(target: Target) -> bool:
@@ -81,6 +88,7 @@ def meet(
     timeouts: Timeouts = DEFAULT_TIMEOUTS,
     threads: int = 1,
     smoked: bool = True,
+    say: Say = _quiet,
 ) -> Session:
     """Open a session on a target, and get to know it where it is somebody's own; without smoke where that is off.
 
@@ -90,18 +98,20 @@ def meet(
     if not is_stranger(target):
         return session
     try:
-        return introduce(session, target.name, smoked=smoked)
+        return introduce(session, target.name, smoked=smoked, say=say)
     except BaseException:
         session.close()
         raise
 
 
-def introduce(session: Session, name: str, *, smoked: bool = True) -> Session:
-    """Smoke a session, then find out what its implementation does not declare."""
+def introduce(session: Session, name: str, *, smoked: bool = True, say: Say = _quiet) -> Session:
+    """Smoke a session, then find out what its implementation does not declare; each finding is said as it comes."""
     mistakes = smoke(session) if smoked else ()
     if mistakes:
         advice = "; ".join(mistakes)
         raise SessionError(f"{name}: nothing was judged, since the first example already shows: {advice}")
+    if smoked:
+        say("the first example looks right")
     undeclared = session.description.undeclared
     if not undeclared:
         return session
@@ -109,8 +119,11 @@ def introduce(session: Session, name: str, *, smoked: bool = True) -> Session:
     if "capabilities" in undeclared:
         found = find_capabilities(session)
     familiar = FamiliarSession(session, *found)
-    if "conventions" in undeclared:
-        familiar.learn()
+    for line in familiar.introduction:
+        say(line)
+    if "conventions" in undeclared and familiar.description.capabilities.training:
+        for line in familiar.learn():
+            say(line)
     return familiar
 
 
@@ -122,9 +135,9 @@ class _Trials:
         self.capabilities = session.description.capabilities
         self.notes: list[str] = []
 
-    def works(self, what: str, asked: Example, **more: Any) -> bool:
+    def works(self, what: str, asked: Example) -> bool:
         """Whether the example runs. A crash or a hang does not count as a refusal: the requirements will show it."""
-        calls = [Call("train", 0, asked.x, **more), Call("infer", 0, asked.x)]
+        calls = [Call("train", 0, asked.x)] * self.capabilities.training + [Call("infer", 0, asked.x)]
         failure = self.session.run(Program(asked.spec, (asked.before,), tuple(calls))).failure
         if failure is None or failure.kind in ("crash", "timeout"):
             return True

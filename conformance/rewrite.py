@@ -60,9 +60,11 @@ def sound(program: tuple[Instruction, ...]) -> bool:
 def asked(case: Case, capabilities: Capabilities) -> Case:
     """The case without what the capabilities exclude, as much of its meaning kept as they allow."""
     program = case.program
-    if not capabilities.tape:
+    if not capabilities.tape or not capabilities.training:
         program = _without_tapes(program)
     program = tuple(step for old in program for step in _allowed(old, capabilities))
+    if not capabilities.training:
+        program = tuple(step for step in program if not isinstance(step, Train | SecondOrder | ApplyUpdates))
     if program != case.program:
         case = replace(case, program=program)
     gradients = (("train", capabilities.training_gradients), ("infer", capabilities.inference_gradients))

@@ -1,6 +1,7 @@
 """A whole run: draws the cases, runs the units, writes results as they come, and accounts for the time it took."""
 
 import datetime as dt
+import functools
 import itertools
 import time
 from collections.abc import Callable, Iterable
@@ -157,20 +158,21 @@ class _Run:
         self._sessions = Sessions(self._plan)
         self._sessions.prepare(self._plan.targets[0])
 
+    def _say(self, name: str, line: str) -> None:
+        self._tell(Event(said=f"{name}: {line}"))
+
     def greet(self) -> None:
         """Meet what somebody else wrote before anything is drawn: whether it is plausible is known at once."""
         sessions = self._sessions or Sessions(self._plan)
         for target in [target for target in self._plan.targets if is_stranger(target)]:
             self._tell(Event(doing=f"{target.name}: first example"))
             try:
-                session, seconds = sessions.get(target)
+                _, seconds = sessions.get(target, functools.partial(self._say, target.name))
             except SessionError as error:
                 self._refused.add(target.name)
                 self._tell(Event(said=str(error).split("\n", maxsplit=1)[0]))
                 continue
             self.books.imports[target.name] = seconds
-            for line in getattr(session, "introduction", ()):
-                self._tell(Event(said=f"{target.name}: {line}"))
         if self._sessions is None:
             sessions.close()
 

@@ -4,10 +4,14 @@ import threading
 import time
 from concurrent.futures import Future
 
-from conformance.introduction import meet
+from conformance.introduction import Say, is_stranger, meet
 from conformance.plan import Plan
 from conformance.session import Session, SessionError
 from conformance.targets import Target
+
+
+def _quiet(_: str) -> None:
+    """Say nothing."""
 
 
 class Sessions:
@@ -22,7 +26,7 @@ class Sessions:
 
     def prepare(self, target: Target) -> None:
         """Begin to open a host, while there is something else to do here."""
-        if self._plan.in_process or target.name in self._open:
+        if self._plan.in_process or target.name in self._open or is_stranger(target):
             return
         coming: Future[Session] = Future()
         self._coming[target.name] = coming
@@ -36,7 +40,7 @@ class Sessions:
         # A daemon, since a framework may take minutes to import and the run may be interrupted meanwhile.
         threading.Thread(target=open_it, daemon=True, name="opens a host").start()
 
-    def _open_now(self, target: Target) -> Session:
+    def _open_now(self, target: Target, say: Say = _quiet) -> Session:
         plan = self._plan
         return meet(
             target,
@@ -44,10 +48,11 @@ class Sessions:
             in_process=plan.in_process,
             timeouts=plan.timeouts,
             threads=plan.threads,
+            say=say,
         )
 
-    def get(self, target: Target) -> tuple[Session, float]:
-        """The implementation's session, and the seconds that opening it took now.
+    def get(self, target: Target, say: Say = _quiet) -> tuple[Session, float]:
+        """The implementation's session, and the seconds that opening it took now; ``say`` is told what is found out.
 
         Raises SessionError, again and at once if it could not be opened before.
         """
@@ -58,7 +63,7 @@ class Sessions:
         started = time.perf_counter()
         try:
             coming = self._coming.pop(target.name, None)
-            session = self._open_now(target) if coming is None else coming.result()
+            session = self._open_now(target, say) if coming is None else coming.result()
         except SessionError as error:
             self._failed[target.name] = str(error)
             raise

@@ -29,11 +29,11 @@ class Example(NamedTuple):
     before: State
     after: State
 
-    @property
-    def program(self) -> Program:
-        """Train, infer, then infer from another state."""
+    def program(self, capabilities: Capabilities) -> Program:
+        """Train, infer, then infer from another state; as far as the capabilities go."""
+        dy = self.dy if capabilities.training_gradients else None
         calls = (
-            Call("train", 0, self.x, self.dy),
+            Call("infer", 0, self.x) if not capabilities.training else Call("train", 0, self.x, dy),
             Call("infer", 0, self.x),
             Call("set_state", state=self.after),
             Call("infer", 0, self.x),
@@ -77,37 +77,41 @@ def _state(spec: Spec, *values: list[float]) -> State:
 def smoke(session: Session) -> tuple[str, ...]:
     """Run the example; return what is wrong with the adapter, and what to do. Nothing, where it is plausible.
 
-    The first rank that works is taken; where none does, the failure in the first one is told.
+    The first rank that works is taken.
     """
     capabilities = session.description.capabilities
-    first: tuple[str, ...] = ()
+    failures: list[tuple[int, Failure]] = []
     for rank in ranks(capabilities):
         asked = example(rank, capabilities, capabilities.dtypes[0]) if _numeric(capabilities) else None
         if asked is None:
             return ()
-        trace = session.run(_without_gradients(asked.program, capabilities))
+        trace = session.run(asked.program(capabilities))
         if trace.failure is None:
-            return tuple(_mistakes(asked, trace))
+            return tuple(_mistakes(asked, trace, capabilities.training))
         if trace.failure.kind == "unsupported" and not session.description.undeclared:
             # A refusal with a reason is an answer: it ends up in the report.
             return ()
-        first = first or (_failed(trace.failure, rank),)
+        failures.append((rank, trace.failure))
         if not session.description.undeclared or trace.failure.kind in ("crash", "timeout"):
             break
-    return first
+    return (_failed(failures),) if failures else ()
 
 
 def _numeric(capabilities: Capabilities) -> bool:
     return bool(capabilities.ranks) and capabilities.dtypes[0] != "bfloat16"
 
 
-def _without_gradients(program: Program, capabilities: Capabilities) -> Program:
-    if capabilities.training_gradients:
-        return program
-    return program._replace(calls=tuple(call._replace(dy=None) for call in program.calls))
+def _failed(failures: list[tuple[int, Failure]]) -> str:
+    """What to say where no rank works: the failure of the rank that came furthest, and in brief those of the others."""
+    # What is said of a result is of a call that went through.
+    rank, failure = min(failures, key=lambda pair: not any(w in pair[1].message for w in (" must ", " returned ")))
+    others = [f"rank {r}: {f.message[:100]}" for r, f in failures if f.message != failure.message]
+    return _described(failure, rank) + (
+        f" (in other ranks it does not run at all: {'; '.join(others)})" if others else ""
+    )
 
 
-def _failed(failure: Failure, rank: int) -> str:
+def _described(failure: Failure, rank: int) -> str:
     where = f"{failure.method}(): " if failure.method and not failure.message.startswith(failure.method) else ""
     said = {
         "unsupported": "it refuses the simplest example of what it declares",
@@ -124,11 +128,13 @@ def _failed(failure: Failure, rank: int) -> str:
     return f"{said}, with an input of rank {rank}: {where}{failure.message}{hint}"
 
 
-def _mistakes(asked: Example, trace: Trace) -> list[str]:
+def _mistakes(asked: Example, trace: Trace, training: bool) -> list[str]:
     """All mistakes that the example shows, most basic first."""
     unsettable = _unsettable(asked, trace)
     if unsettable:
         return unsettable
+    if not training:
+        return _untouched(asked, trace)
     return [text for text in (*_modes(asked, trace), _momentum(asked, trace), _gradients(trace)) if text]
 
 
@@ -197,6 +203,16 @@ def _modes(asked: Example, trace: Trace) -> list[str]:
     if _close(last.y, y_infer) and not _close(last.y, _expected_last(asked, axis)):
         found.append("the state cannot be set: infer() gives the same y before and after set_state(state)")
     return found
+
+
+def _untouched(asked: Example, trace: Trace) -> list[str]:
+    """Whether inference alone sees the state."""
+    first, last = trace.steps[1].step, trace.steps[3].step
+    assert first is not None
+    assert last is not None
+    if _close(last.y, first.y) and not _close(last.y, _expected_last(asked, asked.spec.channel_axes[0])):
+        return ["the state cannot be set: infer() gives the same y before and after set_state(state)"]
+    return []
 
 
 def _expected_last(asked: Example, axis: int) -> Array:

@@ -145,7 +145,15 @@ def given_up(result: Survey) -> str:
 
 def has_capability(requirement: Requirement, capabilities: Capabilities) -> bool:
     """Whether the implementation declares what the requirement asks for."""
-    return all(getattr(capabilities, needed) for needed in requirement.needs.split())
+    return not lacking(requirement, capabilities)
+
+
+def lacking(requirement: Requirement, capabilities: Capabilities) -> list[str]:
+    """The capabilities that the requirement asks for and the implementation does not declare."""
+    needed = requirement.needs.split()
+    if "train" in requirement.ops and "infer" not in requirement.ops:
+        needed.insert(0, "training")
+    return [name for name in needed if not getattr(capabilities, name)]
 
 
 def execute(case: Case, session: Session, result: Survey | None = None) -> Run:
