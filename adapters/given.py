@@ -46,10 +46,15 @@ class Given(BatchNormAdapter):
     def __init__(self, target: str, subject: Any, options: Options) -> None:
         self.target = target
         self.subject = subject
+        self.options = options
         self.device = options.device or self.default_device
         self.meanings = Meanings(target, options)
         if options.device and not self.default_device:
             raise AdapterError("{}: cannot be told --device {}".format(target, options.device))
+
+    def again(self) -> BatchNormAdapter:
+        """Another adapter for the same subject, as a new process would make it."""
+        return type(self)(self.target, self.subject, self.options)
 
     @property
     def who(self) -> str:

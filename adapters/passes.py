@@ -171,7 +171,7 @@ class Pass:
             self.layers[call.layer] = self.made("build", self.adapter.build, state)
             return
         fresh = call.through == "process"
-        adapter = self.ask("__init__", type(self.adapter)) if fresh else self.adapter
+        adapter = self.ask("__init__", getattr(self.adapter, "again", type(self.adapter))) if fresh else self.adapter
         for number in range(len(self.layers)) if fresh else [call.layer]:
             with tempfile.TemporaryDirectory() as folder:
                 path = str(pathlib.Path(folder) / "layer")
