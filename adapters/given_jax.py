@@ -44,11 +44,12 @@ class JaxTape(Tape):
         self._layer = layer
         y, self._pull, new = jax.vjp(layer.pure(training), x, layer.parameters(), has_aux=True)
         layer.keep(new)
-        self.y = np.array(y)
+        self._y = y
+        self.y = layer.back(y)
 
     def backward(self, dy: Array) -> Step:
         """Pull dy back."""
-        return self._layer.result(self.y, *self._pull(self._layer.put(dy)))
+        return self._layer.result(self._y, *self._pull(self._layer.put(dy)))
 
 
 class JaxLayer(Layer):

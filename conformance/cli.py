@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from conformance import conventions_cli, env_cli, mutants_cli
+from conformance import conventions_cli, env_cli, list_cli, mutants_cli, new_adapter
 from conformance._console import (
     CacheFolder,
     Debug,
@@ -45,6 +45,8 @@ app = typer.Typer(
 app.add_typer(env_cli.app, name="env")
 app.command()(conventions_cli.conventions)
 app.command()(mutants_cli.mutants)
+app.command("new-adapter")(new_adapter.new_adapter)
+app.command("list")(list_cli.list_)
 
 ANNOUNCED = ("numpy", "tf_graph", "keras", "torch")
 KNOWN_FAILURES = Path("known_failures.toml")
@@ -203,30 +205,6 @@ def _conclude(files: list[Path], page: Path, results: "Results", debug: bool) ->
         _say(line)
     _say(f"\nResults: {', '.join(str(f) for f in files)}\nReport:  {page}")
     return found.exit_code
-
-
-@app.command("list")
-def list_(debug: Debug = False) -> None:
-    """List the implementations, whether each can run here, and the requirements."""
-    with _clear_errors(debug):
-        from adapters.registry import GROUPS, REGISTRY
-        from conformance.families import FAMILIES
-        from conformance.plan import sorted_catalogue
-        from conformance.targets import resolve
-
-        _say("Implementations")
-        for target, entry in zip(resolve(e.name for e in REGISTRY), REGISTRY, strict=True):
-            _say(f"  {entry.name:16} {entry.summary}")
-            if target.missing:
-                _say(f"  {'':16} not available: {target.missing}")
-        for name, members in GROUPS.items():
-            _say(f"  {name:16} all of {', '.join(members)}")
-        family = 0
-        for requirement in sorted_catalogue():
-            if requirement.family != family:
-                family = requirement.family
-                _say(f"\n{family}xx {FAMILIES[family].title}")
-            _say(f"  {requirement.id}  {requirement.claim}")
 
 
 @app.command()
