@@ -81,7 +81,7 @@ class SmallInputsFlushed(NumpyLayer):
 
 
 @fault("5", "BN-503", reference="float16 statistics overflow at 65504")
-class VarianceCapped(NumpyLayer):
+class VarianceCappedAtHalfs(NumpyLayer):
     """Caps the variance at the largest number of float16."""
 
     def batch_statistics(self, x: Array) -> tuple[Array, Array]:
@@ -195,7 +195,7 @@ class RootOfSixDigits(NumpyLayer):
 
 
 @fault("2", "BN-221", "BN-205")
-class EpsilonRelative(NumpyLayer):
+class EpsilonRelativeToMoving(NumpyLayer):
     """Takes epsilon for a relative one in inference: V · (1 + epsilon)."""
 
     def infer(self, x: Array, dy: Array | None = None) -> Step:
