@@ -86,7 +86,8 @@ def judge_pooled(
     if run.trace.conventions is not None:
         result.conventions.add(run.trace.conventions)
     derived: dict[Derive, tuple[Run, ...] | None] = {}
-    ratios = {}
+    ratios: dict[str, float] = {}
+    failed: dict[str, tuple[str, ...]] = {}
     for tally in result.tallies.values():
         requirement = tally.requirement
         tally.total += 1
@@ -97,14 +98,33 @@ def judge_pooled(
             derived[requirement.derive] = _derived_runs(derived_cases(case, requirement.derive), run, session, result)
         others = () if requirement.derive is None else derived[requirement.derive]
         started = time.perf_counter()
-        ratios[tally.requirement.id] = _judge(tally, pooled, run, others)
+        evidence = _judge(tally, pooled, run, others)
+        ratios[requirement.id] = evidence.ratio
+        if evidence.fails:
+            failed[requirement.id] = tuple(worst.quantity for worst in evidence.worst)
         result.accounts.judging += time.perf_counter() - started
         result.accounts.checks += 1
+    _keep(run, derived, failed, result, pooled.family)
     if identity is not None and run.trace.failure is None:
         started = time.perf_counter()
         result.samples += sample(run, identity)
         result.accounts.judging += time.perf_counter() - started
     return ratios
+
+
+def _keep(
+    run: Run,
+    derived: dict[Derive, tuple[Run, ...] | None],
+    failed: dict[str, tuple[str, ...]],
+    result: Survey,
+    family: int,
+) -> None:
+    """Offer what was run for diagnosis: derived runs where a requirement on them failed."""
+    result.keeper.offer(run.case, run.trace, failed, family)
+    for derive, runs in derived.items():
+        theirs = {id_: off for id_, off in failed.items() if result.tallies[id_].requirement.derive is derive}
+        for other in runs or () if theirs else ():
+            result.keeper.offer(other.case, other.trace, theirs, family)
 
 
 def derived_cases(case: Case, derive: Derive) -> tuple[Case, ...]:
@@ -235,7 +255,7 @@ def judge_example(
     return evidence, decided_by, relevant_failure(requirement, (run, *(others or ())))
 
 
-def _judge(tally: Tally, pooled: Pooled, run: Run, others: tuple[Run, ...] | None) -> float:
+def _judge(tally: Tally, pooled: Pooled, run: Run, others: tuple[Run, ...] | None) -> Evidence:
     evidence, decided_by, failure = judge_example(tally.requirement, run, others)
     for convention, what in evidence.observed:
         tally.observed.setdefault(convention, set()).add(what)
@@ -256,7 +276,7 @@ def _judge(tally: Tally, pooled: Pooled, run: Run, others: tuple[Run, ...] | Non
         tally.add(pooled, evidence, "panel", _calibrated(tally.requirement, run, others))
     else:
         tally.add(pooled, evidence, decided_by)
-    return evidence.ratio
+    return evidence
 
 
 def _calibrated(requirement: Requirement, run: Run, others: tuple[Run, ...]) -> Evidence:

@@ -8,6 +8,7 @@ from adapters.program import Failure
 from conformance.agreement import Sample
 from conformance.case import Case
 from conformance.evidence import Evidence
+from conformance.keeping import Keeper
 from conformance.pool import Pooled
 from conformance.requirements import Requirement
 from reports.records import Examples, Histogram
@@ -176,6 +177,8 @@ class Survey:
     accounts: Accounts = field(default_factory=Accounts)
     conventions: set[Conventions] = field(default_factory=set)
     samples: list[Sample] = field(default_factory=list)
+    #: Cases with their traces, for diagnosis.
+    keeper: Keeper = field(default_factory=Keeper)
     #: Family -> why its survey ended before its cases did.
     stopped: dict[int, str] = field(default_factory=dict)
     crashes: int = 0
@@ -188,3 +191,4 @@ class Survey:
         self.accounts.add(other.accounts)
         self.conventions |= other.conventions
         self.stopped |= other.stopped
+        self.keeper.extend(other.keeper.kept)
