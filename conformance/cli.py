@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from conformance import conventions_cli, env_cli, list_cli, mutants_cli, new_adapter
+from conformance import conventions_cli, env_cli, list_cli, mutants_cli, new_adapter, vectors_cli
 from conformance._console import (
     CacheFolder,
     Debug,
@@ -47,6 +47,7 @@ app.command()(conventions_cli.conventions)
 app.command()(mutants_cli.mutants)
 app.command("new-adapter")(new_adapter.new_adapter)
 app.command("list")(list_cli.list_)
+app.command()(vectors_cli.export_vectors)
 
 ANNOUNCED = ("numpy", "tf_graph", "keras", "torch")
 KNOWN_FAILURES = Path("known_failures.toml")
@@ -213,6 +214,9 @@ def replay(
     implementation: Annotated[
         str, typer.Option(help="Run it on this one instead of the implementation that the file names.")
     ] = "",
+    shrink: Annotated[
+        bool, typer.Option("--shrink", help="Look for a smaller case that still fails, and save it beside FILE.")
+    ] = False,
     in_process: InProcess = False,
     path: PathOption = None,
     map_: MapOption = None,
@@ -233,7 +237,9 @@ def replay(
         def ready(targets: tuple["Target", ...]) -> tuple["Target", ...]:
             return _ready(told(targets, python, map_ or (), device), in_process, environments, cache)
 
-        code = replay_file(file, implementation, ready, in_process=in_process, path=tuple(path or ()), say=_say)
+        code = replay_file(
+            file, implementation, ready, in_process=in_process, path=tuple(path or ()), say=_say, smaller=shrink
+        )
     raise typer.Exit(code)
 
 
