@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis.database import ExampleDatabase
 
 from adapters.interface import Spec
 from conformance.capability import refusal
-from conformance.case import Case, Drawn, Infer, Instruction, SecondOrder, Train
+from conformance.case import Case, Drawn, Given, Infer, Instruction, SecondOrder, Train
 from conformance.evidence import Evidence
 from conformance.families import FAMILIES
 from conformance.pool import Pooled
@@ -148,8 +149,26 @@ def _less(step: Instruction, spec: Spec) -> Iterator[Instruction]:
             for fewer in sorted({1, extent // 2, extent - 1} - {0, extent}) if free else ():
                 x = msgspec.structs.replace(step.x, sizes=(*sizes[:axis], fewer, *sizes[axis + 1 :]))
                 yield msgspec.structs.replace(step, x=x)
+    else:
+        yield from _fewer_positions(step, spec)
     if step.dy is not None and not isinstance(step, SecondOrder):
         yield msgspec.structs.replace(step, dy=None)
+
+
+def _fewer_positions(step: Train | Infer | SecondOrder, spec: Spec) -> Iterator[Instruction]:
+    """The step with a part of its arrays: the first positions along a free axis."""
+    if not isinstance(step.x, Given):
+        return
+    x = step.x.array
+    for axis in (a for a in spec.reduction_axes if spec.shape[a] is None):
+        extent = x.shape[axis]
+        for fewer in sorted({1, extent // 2, extent - 1} - {0, extent}):
+            parts = {
+                name: Given.of(np.take(held.array, range(fewer), axis=axis))
+                for name, held in ((name, getattr(step, name, None)) for name in ("x", "dy", "v"))
+                if isinstance(held, Given)
+            }
+            yield msgspec.structs.replace(step, **parts)
 
 
 def _search(start: Pooled, specs: tuple[Spec, ...], fails: Callable[[Case], bool]) -> None:

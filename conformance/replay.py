@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from conformance.case import CaseError, load
+from conformance.case import Case, CaseError, load, save
+from conformance.explain import shrink, size
 from conformance.introduction import meet
 from conformance.plan import sorted_catalogue
 from conformance.pool import Pool, Pooled
@@ -14,6 +15,8 @@ from conformance.tally import Tally
 from conformance.targets import Target, UsageError, resolve
 
 Say = Callable[[str], None]
+#: Seconds that shrinking a case may take.
+SHRINKING = 30.0
 
 
 def replay_file(
@@ -24,8 +27,11 @@ def replay_file(
     in_process: bool,
     path: tuple[str, ...],
     say: Say,
+    smaller: bool = False,
 ) -> int:
     """Replay a case file and tell what each requirement of its family finds; ``ready`` sees to the environments.
+
+    With ``smaller``, shrink the case too and save what remains beside it.
 
     Returns the exit code: 1 if any requirement fails, 3 if none could be judged, else 0. Raises CaseError, UsageError
     or SessionError, naming what is wrong.
@@ -43,11 +49,28 @@ def replay_file(
     for target in targets:
         with meet(target, path=path, in_process=in_process, smoked=False) as session:
             say(f"{target.name}: {session.description.framework} {session.description.version}")
-            codes.append(_judge(Pooled(case, b""), requirements, session, say))
+            code, failing = _judge(Pooled(case, b""), requirements, session, say)
+            codes.append(code)
+            if smaller and failing:
+                about = next((r for r in failing if r.id == id_), failing[0])
+                _shrink(file, case, about, target, session, say)
     return 1 if 1 in codes else max(codes)
 
 
-def _judge(pooled: Pooled, requirements: list[Requirement], session: Session, say: Say) -> int:
+def _shrink(file: Path, case: Case, requirement: Requirement, target: Target, session: Session, say: Say) -> None:
+    found = shrink(requirement, Pooled(case, b""), (case.spec,), session, SHRINKING)
+    if found is None or size(found.case) >= size(case):
+        say(f"  no smaller case fails {requirement.id}")
+        return
+    path = file.with_name(f"{file.stem.removesuffix('-smaller')}-smaller.json")
+    save(found.case, path, requirement=requirement.id, implementation=target.spelled)
+    say(f"  smallest case that still fails {requirement.id}: {path}\n\n{found.case.held!r}")
+
+
+def _judge(
+    pooled: Pooled, requirements: list[Requirement], session: Session, say: Say
+) -> tuple[int, list[Requirement]]:
+    """The exit code, and the requirements that fail."""
     found = survey(Pool(0, 0, (pooled.case.spec,), (pooled,)), requirements, session)
     tallies = found.tallies.values()
     failing = [tally for tally in tallies if tally.failing or tally.broken]
@@ -60,9 +83,7 @@ def _judge(pooled: Pooled, requirements: list[Requirement], session: Session, sa
     say(f"  {len(failing)} fail, {held} hold, {silent} say nothing of this case")
     for reason in sorted({reason for tally in tallies for reason in tally.refusals}):
         say(f"  unsupported: {reason}")
-    if failing:
-        return 1
-    return 0 if held else 3
+    return 1 if failing else 0 if held else 3, [tally.requirement for tally in failing]
 
 
 def _details(tally: Tally) -> list[str]:

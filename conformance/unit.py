@@ -7,10 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+import msgspec
+
 from adapters.interface import Capabilities, Conventions, Description
 from conformance import grading
 from conformance._results import counterexample, outcome, result
 from conformance.agreement import Sample
+from conformance.diagnosis import diagnose
 from conformance.evidence import Evidence
 from conformance.explain import Smallest, shrink
 from conformance.families import FAMILIES
@@ -18,6 +21,7 @@ from conformance.grading import Measured
 from conformance.known_failures import find
 from conformance.plan import Plan
 from conformance.pool import Pool, Pooled, fitted, fitted_specs
+from conformance.reproduction_files import with_script
 from conformance.rewrite import asked
 from conformance.seek import seek
 from conformance.session import Session, SessionError
@@ -28,6 +32,8 @@ from conformance.targets import Target
 from reports.records import Counterexample, Result
 
 Progress = Callable[[int], None]
+#: Seconds after which a diagnosis is given up. It takes about one; a limit that mattered would let chance decide.
+DIAGNOSIS = 30.0
 
 
 class Unit(NamedTuple):
@@ -125,7 +131,21 @@ def conclude(conclusion: Conclusion, plan: Plan, sessions: Sessions) -> Conclude
     started = time.perf_counter()
     tallies = sorted(found.tallies.values(), key=lambda tally: tally.requirement.id)
     results = [_explained(tally, found, target, plan, session, sessions) for tally in tallies]
+    results = _with_causes(results, found)
     return Concluded(target, results, time.perf_counter() - started, peak_memory_mib())
+
+
+def _with_causes(results: list[Result], found: Survey) -> list[Result]:
+    """The results with the likely causes of those that fail."""
+    if all(result.outcome != "fail" for result in results):
+        return results
+    causes = diagnose(found.keeper.kept, DIAGNOSIS)
+    return [
+        msgspec.structs.replace(r, cause=causes[r.requirement].text)
+        if r.outcome == "fail" and r.requirement in causes
+        else r
+        for r in results
+    ]
 
 
 def unexplained(conclusion: Conclusion, plan: Plan) -> list[Result]:
@@ -185,7 +205,8 @@ def _counterexamples(
     shrunk = shrink(requirement, start, specs, session, budget / 2) if budget > 0 else None
     kind: Literal["smallest", "smallest seen"] = "smallest" if shrunk is not None else "smallest seen"
     smallest = shrunk or _as_seen(tally, start)
-    records = [counterexample(kind, smallest, requirement, target, plan)]
+    record = counterexample(kind, smallest, requirement, target, plan)
+    records = [with_script(record, smallest, requirement, target, plan, session)]
     if tally.worst is None or not tally.worst.evidence.fails:
         return records, None
     worst = tally.worst

@@ -57,6 +57,8 @@ class Example(NamedTuple):
     code: Markup
     file: str
     command: str
+    script: Markup
+    script_file: str
 
 
 class Mark(NamedTuple):
@@ -186,6 +188,9 @@ def _example(example: Counterexample) -> Example:
         code=highlighted(clip(example.code, _CODE)),
         file=example.file,
         command=example.command,
+        # Whole: a part of a script is no script.
+        script=highlighted(example.script),
+        script_file=example.script_file,
     )
 
 

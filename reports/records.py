@@ -192,6 +192,9 @@ class Counterexample(Record, frozen=True, kw_only=True):
     #: Readable facts: shape, axis, epsilon, data pattern.
     facts: dict[str, str] = {}
     command: str = ""
+    #: A script that shows the failure with the framework and NumPy alone, and its file, relative to the results file.
+    script: str = ""
+    script_file: str = ""
 
 
 class Result(Record, frozen=True, kw_only=True, tag="result"):
