@@ -13,7 +13,7 @@ from typing import NamedTuple
 from conformance.mutants import Subject
 
 SOURCE = "adapters.numpy_reference"
-CLASS = "NumpyReference"
+CLASS, OTHERWISE = "NumpyReference", "Otherwise"
 #: A decorator that the stale-cache mutants use: it gives the first result again, for arrays of the same shapes.
 _STALE = """
 def _stale(function):
@@ -24,6 +24,12 @@ def _stale(function):
             kept[key] = function(self, *arguments)
         return kept[key]
     return first
+"""
+#: The reference under other conventions, so that what depends on them is not dead code; appended to every mutant.
+_OTHERWISE = """
+
+class Otherwise(NumpyReference):
+    declared = NumpyReference.declared._replace(moving_variance="unbiased", epsilon_floor=2.0**-7)
 """
 _SWAPPED: dict[type[ast.AST], type[ast.AST]] = {
     ast.Add: ast.Sub,
@@ -206,8 +212,9 @@ def changes(source: str) -> Iterator[Change]:
     for outer in tree.body:
         if not isinstance(outer, ast.ClassDef | ast.FunctionDef):
             continue
+        hints = _annotations(outer)
         for node in ast.walk(outer):
-            if _is_annotation_or_docstring(node, outer):
+            if id(node) in hints:
                 continue
             for operator in OPERATORS:
                 for kind, other in operator(node):
@@ -217,14 +224,16 @@ def changes(source: str) -> Iterator[Change]:
                         yield _change(kind, getattr(node, "lineno", 0), plain, mutated)
 
 
-def _is_annotation_or_docstring(node: ast.AST, outer: ast.AST) -> bool:
+def _annotations(outer: ast.AST) -> set[int]:
+    """The identities of all nodes within type hints."""
+    hints: list[ast.AST | None] = []
     for parent in ast.walk(outer):
         if isinstance(parent, ast.FunctionDef):
-            arguments = [*parent.args.args, *parent.args.kwonlyargs]
-            hints = [a.annotation for a in arguments] + [parent.returns]
-            if any(hint is not None and node in ast.walk(hint) for hint in hints):
-                return True
-    return False
+            hints += [argument.annotation for argument in (*parent.args.args, *parent.args.kwonlyargs)]
+            hints.append(parent.returns)
+        elif isinstance(parent, ast.AnnAssign):
+            hints.append(parent.annotation)
+    return {id(node) for hint in hints if hint is not None for node in ast.walk(hint)}
 
 
 def _change(kind: str, line: int, plain: str, mutated: str) -> Change:
@@ -245,8 +254,13 @@ def subjects(folder: Path) -> list[Subject]:
     made = []
     for number, change in enumerate(changes(source)):
         file = folder / f"mutant_{number:04}.py"
-        file.write_text(change.source, encoding="utf-8")
+        file.write_text(change.source + _OTHERWISE, encoding="utf-8")
         name = f"{change.line}:{change.kind} #{number}"
         description = f"{change.before}  →  {change.after}"
         made.append(Subject(name, f"{file}:{CLASS}", description, change.kind, True))
     return made
+
+
+def otherwise(subject: Subject) -> Subject:
+    """The same mutant under other conventions."""
+    return subject._replace(target=subject.target.rpartition(":")[0] + ":" + OTHERWISE)

@@ -119,6 +119,7 @@ def _header(profile: "ProfileName", seed: int, cases: int, options: "Options") -
 def run(subjects: "list[Subject]", head: "MutantsHeader", options: "Options", workers: int) -> "Mutants":
     """Draw the cases and put the subjects to the test, telling standard error how far that is."""
     from conformance.families import FAMILIES
+    from conformance.mechanical import otherwise
     from conformance.mutants import judge_all
     from conformance.pool import draw
     from reports.mutant_records import Mutants, MutantsFooter, exit_code
@@ -131,6 +132,11 @@ def run(subjects: "list[Subject]", head: "MutantsHeader", options: "Options", wo
         exhibits += block
         passed = time.perf_counter() - started
         print(f"{passed:6.1f} s  {len(exhibits)} of {len(subjects)} exhibits", file=sys.stderr, flush=True)
+    if options.mechanical:
+        survivors = {exhibit.name for exhibit in exhibits if exhibit.fate == "survivor"}
+        again = [otherwise(subject) for subject in subjects if subject.name in survivors]
+        caught = {e.name: e for block in judge_all(again, pools, options, workers) for e in block if e.kills}
+        exhibits = [caught.get(exhibit.name, exhibit) for exhibit in exhibits]
     order = {subject.name: place for place, subject in enumerate(subjects)}
     exhibits.sort(key=lambda exhibit: order[exhibit.name])
     footer = MutantsFooter(
