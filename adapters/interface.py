@@ -137,6 +137,11 @@ class Capabilities(NamedTuple):
     #: ``train()``; without it nothing but inference is asked for.
     training: bool = True
 
+    @property
+    def half(self) -> bool:
+        """Whether any of the half-precision types is declared."""
+        return "float16" in self.dtypes or "bfloat16" in self.dtypes
+
 
 class Conventions(NamedTuple):
     """Where implementations legitimately differ. Declared per spec, then verified; the oracle takes them as given."""

@@ -1,4 +1,8 @@
-"""Memory layouts of arrays: what an array's elements span, and the same layout rebuilt over a copy of it."""
+"""Memory layouts of arrays: what an array's elements span, and the same layout rebuilt over a copy of it.
+
+Python's own memory lies at multiples of sixteen bytes: where a contiguous array's does not (its *phase*), a copy keeps
+that too.
+"""
 
 from typing import Any, NamedTuple, Optional, Tuple
 
@@ -6,6 +10,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from adapters.interface import Array
+
+#: Arrays begin at multiples of so many bytes in the frames of the wire, too.
+ALIGNMENT = 16
 
 
 class Layout(NamedTuple):
@@ -27,6 +34,14 @@ def reach(array: Array) -> Tuple[int, int]:
         else:
             after += stride * (extent - 1)
     return before, after
+
+
+def phase(array: Array) -> int:
+    """Return how many bytes a contiguous array begins after a multiple of sixteen: none if NumPy made its memory."""
+    if array.base is None or not array.size or not array.flags.c_contiguous:
+        return 0
+    address: int = array.__array_interface__["data"][0]
+    return address % ALIGNMENT
 
 
 def layout_of(array: Array) -> Layout:

@@ -10,7 +10,7 @@ import numpy as np
 
 from adapters.checks import STATE_FIELDS
 from adapters.interface import Array, State
-from adapters.layout import arrange, layout_of, memory_of, reach
+from adapters.layout import arrange, layout_of, memory_of, phase, reach
 from adapters.program import Observation
 
 #: Effort at most for deciding whether two strided arrays share an element; beyond it they count as sharing.
@@ -27,6 +27,10 @@ class Argument:
         self.layout = layout_of(array)
         contiguous: Any = array if array.flags.c_contiguous else memory_of(array)
         self.memory = memoryview(contiguous)
+        before = phase(array)
+        if before:
+            self.layout = self.layout._replace(offset=before)
+            self.memory = memoryview(bytes(before) + self.memory.tobytes())
 
     def give(self) -> "Given":
         """Return a copy; its bytes live in a bytearray, which compares with a buffer without a copy."""

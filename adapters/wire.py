@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tu
 import numpy as np
 
 from adapters.interface import Array, Capabilities, Conventions, Description, Execution, Spec, State, Step
-from adapters.layout import layout_of, memory_of
+from adapters.layout import ALIGNMENT, layout_of, memory_of, phase
 from adapters.program import Call, Failure, Observation, Program, Second, StepTrace, Trace
 
 MAGIC = b"\x89BNC"
@@ -23,7 +23,6 @@ VERSION = 1
 #: The largest body, in bytes, unless a caller says otherwise; headers are limited to an eighth of it.
 LIMIT = 1 << 30
 _PREFIX = struct.Struct("<4sHIQ")
-_ALIGNMENT = 16
 #: Pieces up to this size are joined, so that a small frame is one write.
 _JOINED = 1 << 18
 _KINDS = "fiubc"
@@ -121,7 +120,7 @@ class _Encoder:
 
     def new_array(self, value: Array) -> List[Any]:
         name = self.dtype_name(value.dtype)
-        padding = -self.size % _ALIGNMENT
+        padding = (phase(value) - self.size) % ALIGNMENT
         if padding:
             self.parts.append(bytes(padding))
         start = self.size + padding

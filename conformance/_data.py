@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from adapters.interface import Array, Spec
+from conformance._layouts import Layout, lay_out, levelled
 
 Pattern = Literal[
     "exact",
@@ -66,6 +67,7 @@ class Drawn(msgspec.Struct, frozen=True, tag="drawn"):
     channels: tuple[Channel, ...] = (Channel(),)
     seed: int = 0
     poison: tuple[Poison, ...] = ()
+    layout: Layout = "c"
 
 
 class Gradient(msgspec.Struct, frozen=True, tag="gradient"):
@@ -75,32 +77,35 @@ class Gradient(msgspec.Struct, frozen=True, tag="gradient"):
     scale: float = 1.0
     seed: int = 0
     poison: tuple[Poison, ...] = ()
+    layout: Layout = "c"
 
 
 class Given(msgspec.Struct, frozen=True, tag="given"):
-    """An array as it is: little-endian bytes in C order."""
+    """An array as it is: little-endian bytes in C order, and the layout that it is handed over in."""
 
     dtype: str
     shape: tuple[int, ...]
     data: bytes
+    layout: Layout = "c"
 
     @classmethod
-    def of(cls, array: Array) -> "Given":
+    def of(cls, array: Array, layout: Layout = "c") -> "Given":
         """Hold a copy of an array."""
         array = np.asarray(array)
         name = "bfloat16" if array.dtype == ml_dtypes.bfloat16 else array.dtype.name
-        return cls(name, array.shape, array.astype(element_type(name), copy=False).tobytes())
+        return cls(name, array.shape, array.astype(element_type(name), copy=False).tobytes(), layout)
 
     @property
     def array(self) -> Array:
-        """The array itself, read-only."""
+        """The values in C order, read-only."""
         return np.frombuffer(self.data, dtype=element_type(self.dtype)).reshape(self.shape)
 
     def __repr__(self) -> str:
         """Print nested lists of the shortest numbers that round to the values, or the bytes where numbers lose bits."""
+        layout = "" if self.layout == "c" else f", {self.layout!r}"
         if 0 in self.shape or not _usual_nans(self.array):
-            return f"Given({self.dtype!r}, {self.shape!r}, {self.data!r})"
-        return f"given({_nested(self.array)}, {self.dtype!r})"
+            return f"Given({self.dtype!r}, {self.shape!r}, {self.data!r}{layout})"
+        return f"given({_nested(self.array)}, {self.dtype!r}{layout})"
 
 
 def _usual_nans(a: Array) -> bool:
@@ -118,9 +123,9 @@ def _nested(a: Array) -> str:
     return "[" + ", ".join(_nested(part) for part in a) + "]"
 
 
-def given(values: object, dtype: str = "float32") -> Given:
+def given(values: object, dtype: str = "float32", layout: Layout = "c") -> Given:
     """Hold nested lists of numbers, as a printed case writes them."""
-    return Given.of(np.array(values, dtype=element_type(dtype)))
+    return Given.of(np.array(values, dtype=element_type(dtype)), layout)
 
 
 Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
@@ -232,9 +237,9 @@ def from_rows(rows: Matrix, spec: Spec, sizes: tuple[int, ...]) -> Array:
 
 
 def expand_input(recipe: Drawn | Given, spec: Spec) -> Array:
-    """The input array of a recipe."""
+    """The input array of a recipe, in the recipe's layout."""
     if isinstance(recipe, Given):
-        return recipe.array
+        return lay_out(recipe.array, recipe.layout)
     if not recipe.channels:
         raise ValueError("an input without a recipe for its channels")
     c = int(np.prod(spec.parameter_shape, dtype=np.int64))
@@ -245,7 +250,7 @@ def expand_input(recipe: Drawn | Given, spec: Spec) -> Array:
     for k, channel in enumerate(recipe.channels[:c]):
         dealt = rows[k::kinds]
         dealt[:] = _channel_values(channel, rng, len(dealt), m, spec.dtype)
-    return from_rows(poisoned(rows, recipe.poison), spec, recipe.sizes)
+    return _laid_out(from_rows(poisoned(rows, recipe.poison), spec, recipe.sizes), recipe)
 
 
 def poisoned(a: Array, poison: tuple[Poison, ...]) -> Array:
@@ -254,6 +259,12 @@ def poisoned(a: Array, poison: tuple[Poison, ...]) -> Array:
         if a.size:
             a.reshape(-1)[one.place % a.size] = float(one.value)
     return a
+
+
+def _laid_out(values: Array, recipe: Drawn | Gradient) -> Array:
+    if recipe.layout == "c":
+        return values
+    return lay_out(levelled(values, recipe.seed) if recipe.layout == "broadcast" else values, recipe.layout)
 
 
 def _one_hot(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -275,12 +286,13 @@ _GRADIENTS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] =
 
 
 def expand_gradient(recipe: Gradient | Given, x: Array) -> Array:
-    """The upstream gradient of a recipe for the input x, of its shape and element type."""
+    """The upstream gradient of a recipe for the input x, of its shape and element type, in the recipe's layout."""
     if isinstance(recipe, Given):
-        return recipe.array
+        return lay_out(recipe.array, recipe.layout)
     if recipe.pattern == "input":
-        return x.copy()
+        return _laid_out(np.array(x, order="C"), recipe)
     rng = np.random.default_rng([recipe.seed, 1])
     low, high = _HALF_SCALES
     scale = min(max(recipe.scale, low), high) if x.dtype == np.float16 else recipe.scale
-    return poisoned((_GRADIENTS[recipe.pattern](rng, x.shape) * scale).astype(x.dtype), recipe.poison)
+    values = poisoned((_GRADIENTS[recipe.pattern](rng, x.shape) * scale).astype(x.dtype), recipe.poison)
+    return _laid_out(values, recipe)

@@ -10,7 +10,7 @@ from adapters.program import Call
 from conformance.case import Case, save
 from conformance.evidence import Evidence, Worst
 from conformance.explain import Smallest
-from conformance.known_failures import KnownFailure
+from conformance.known_failures import KnownFailure, allowed
 from conformance.plan import Plan
 from conformance.requirements import Requirement
 from conformance.survey import lacking
@@ -35,8 +35,10 @@ def outcome(
         return found, reason
     where = f"{known.reason} ({known.url})"
     if found in ("fail", "error", "crash", "timeout"):
+        if not allowed(known, tally.dtypes):
+            return found, f"{reason} (also in other element types than {', '.join(known.dtypes)})"
         return "known failure", where
-    if found in ("pass", "deviates", "unsupported"):
+    if found in ("pass", "deviates", "unsupported") and known.always:
         return "stale known failure", f"listed as known to fail, yet it does not: {where}"
     return found, reason
 

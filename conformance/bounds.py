@@ -176,7 +176,8 @@ class InferenceBounds(Bounds):
         truth = self.truth
         reach = truth.max_abs_x + np.abs(truth.mean) + self._mean_error
         largest = np.maximum(np.maximum(self._abs_gamma, self._abs_gamma_r), truth.r) * reach
-        return (largest > self._limit) | (truth.shifted < self._tau / self._u)
+        beyond = np.maximum(largest, truth.shifted) > self._limit
+        return beyond | (truth.shifted < self._tau / self._u)
 
     @cached_property
     @quiet

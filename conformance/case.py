@@ -131,14 +131,16 @@ class Case(msgspec.Struct, frozen=True, dict=True):
         steps: list[Instruction] = []
         for step, call in zip(self.program, program.calls, strict=True):
             if isinstance(step, Train | Infer):
-                dy = None if call.dy is None else Given.of(call.dy)
-                step = msgspec.structs.replace(step, x=Given.of(_array(call.x)), dy=dy)
+                dy = None if call.dy is None or step.dy is None else Given.of(call.dy, step.dy.layout)
+                step = msgspec.structs.replace(step, x=Given.of(_array(call.x), step.x.layout), dy=dy)
             elif isinstance(step, Meanwhile):
-                step = msgspec.structs.replace(step, x=Given.of(_array(call.x)))
+                step = msgspec.structs.replace(step, x=Given.of(_array(call.x), step.x.layout))
             elif isinstance(step, Backward):
-                step = msgspec.structs.replace(step, dy=Given.of(_array(call.dy)))
+                step = msgspec.structs.replace(step, dy=Given.of(_array(call.dy), step.dy.layout))
             elif isinstance(step, SecondOrder):
-                arrays = {name: Given.of(_array(getattr(call, name))) for name in ("x", "dy", "v")}
+                arrays = {
+                    name: Given.of(_array(getattr(call, name)), getattr(step, name).layout) for name in ("x", "dy", "v")
+                }
                 step = msgspec.structs.replace(step, **arrays)
             elif isinstance(step, SetState) and call.state is not None:
                 step = msgspec.structs.replace(step, state=_hold(call.state))

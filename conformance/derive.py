@@ -231,7 +231,7 @@ def _first_inference(case: Case) -> tuple[int, Infer, Call] | None:
 def in_batches(case: Case) -> tuple[Case, ...]:
     """The first inference step in place, then again in two batches, the second a partial one."""
     found = _first_inference(case)
-    if found is None:
+    if found is None or not case.spec.reduction_axes:
         return ()
     index, step, call = found
     axis = case.spec.reduction_axes[0]
@@ -249,7 +249,7 @@ def in_batches(case: Case) -> tuple[Case, ...]:
 def one_sample(case: Case) -> tuple[Case, ...]:
     """The first inference step in place, then its first sample alone, then its last."""
     found = _first_inference(case)
-    if found is None:
+    if found is None or not case.spec.reduction_axes:
         return ()
     index, step, call = found
     axis = case.spec.reduction_axes[0]

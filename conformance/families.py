@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
+from conformance.variety import SHAPES, TYPED, USUAL, Variety
+
 Through = Literal["state", "file", "checkpoint", "process"]
 
 
@@ -57,6 +59,7 @@ class Family(NamedTuple):
     #: Programs that the first cases of a pool have, one each, whatever is drawn: nothing else shows what they do, or
     #: they are too dear to be drawn often.
     certain: tuple[tuple[str, ...], ...] = ()
+    variety: Variety = USUAL
     #: One case is drawn for so many that other families draw, but at least ``FEWEST``.
     rarity: int = 1
 
@@ -165,6 +168,7 @@ FAMILIES = {
             certain=TAPES * 2 + SECOND_ORDER,
         ),
         Family(5, "Numerics", 2, 2, ("train", "infer"), ("train", "infer"), (("train", "infer"),), ladders=True),
+        Family(6, "Shapes, types and layouts", 2, 8, ("train", "infer"), ("train", "train", "infer"), variety=SHAPES),
         Family(
             *(7, "State and modes", 6, 2, TAPED, FREE),
             programs=STALE + SET + TWO_LAYERS + THREE_LAYERS + TAPES_OF_LAYERS + REPEATED + REBUILT,
@@ -172,12 +176,12 @@ FAMILIES = {
             repeats=True,
             certain=SAVING + MEANWHILE + THREE_LAYERS + TAPES_OF_LAYERS + REPEATED + REBUILT[:2],
         ),
-        Family(8, "Conventions", 1, 1, ("train", "infer"), ("train", "infer"), rarity=8),
+        Family(8, "Conventions", 1, 1, ("train", "infer"), ("train", "infer"), variety=TYPED, rarity=8),
     )
 }
 
 #: Families in the order in which their cases find most faults soonest, measured over the zoo.
-_TELLING = (2, 3, 1, 4, 7)
+_TELLING = (2, 3, 1, 4, 7, 6)
 
 
 def in_turn(families: Iterable[int]) -> list[int]:

@@ -1,6 +1,7 @@
 """Known failures: requirement, implementation, versions and reason of what is known to fail, read from one file."""
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,10 @@ class KnownFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     #: Versions of the framework, as in a requirement of pip: ">=2.1,<2.3". Empty: all.
     versions: str = ""
+    #: Element types of x in which it fails; a failure in any other is none of it. Empty: all.
+    dtypes: tuple[str, ...] = ()
+    #: Whether every run shows it. Where only some data do, a run without the failure does not make the entry stale.
+    always: bool = True
 
     def covers(self, requirement: str, implementation: str, version: str) -> bool:
         """Whether the entry speaks of this requirement on this implementation in this version."""
@@ -45,11 +50,13 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     reason: str
     url: str
     versions: str = ""
+    dtypes: tuple[str, ...] = ()
+    always: bool = True
 
     def each(self) -> list[KnownFailure]:
         """The entry for each requirement on each implementation."""
         return [
-            KnownFailure(requirement, implementation, self.reason, self.url, self.versions)
+            KnownFailure(requirement, implementation, self.reason, self.url, self.versions, self.dtypes, self.always)
             for implementation in _several(self.implementation)
             for requirement in _several(self.requirement)
         ]
@@ -77,6 +84,11 @@ def read(path: Path) -> tuple[KnownFailure, ...]:
         except InvalidSpecifier as error:
             raise KnownFailureError(f"{path}: entry {number} ({entry.requirement}): {error}") from error
     return tuple(one for entry in entries for one in entry.each())
+
+
+def allowed(known: KnownFailure | None, dtypes: Iterable[str]) -> bool:
+    """Whether failures in these element types are all known."""
+    return known is not None and (not known.dtypes or set(dtypes) <= set(known.dtypes))
 
 
 def find(entries: tuple[KnownFailure, ...], requirement: str, implementation: str, version: str) -> KnownFailure | None:

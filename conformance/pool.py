@@ -136,7 +136,7 @@ def _draw_on(
 ) -> tuple[Pooled, ...]:
     """Draw cases on some of the pool's specs, spread over strata: some that show most first, the rest in any order."""
     certain = len(FAMILIES[family].certain)
-    numbered = list(enumerate(strata(specs, count, run_seed, certain).items()))
+    numbered = list(enumerate(strata(specs, count, run_seed, certain, FAMILIES[family].variety).items()))
     first = [entry for entry in numbered if _shows_much(entry[1][0])][:FIRST_STRATA]
     rest = [entry for entry in numbered if entry not in first]
     drawn: list[Pooled] = []

@@ -7,22 +7,20 @@ import itertools
 import math
 import random
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from adapters.interface import Capabilities, Spec
 from conformance.capability import refusal
+from conformance.families import FAMILIES
+from conformance.variety import USUAL, Extents, Place, Variety
 
 EPSILONS = (1e-3, 1e-5, 1.0, 2.0**-10, 1e-8, 0.1, 1e-12, 4.0)
 DECAYS = (0.5, 0.9, 0.99, 0.0, 1.0, 0.875, 1 - 2.0**-7, 0.999, 0.25, 0.1, 1 - 2.0**-14)
 #: What the numerics family has instead: no epsilon too, and decays that leave much of the batch to be seen.
 EPSILONS_OF = {5: (1e-3, 0.0, 2.0**-10, 1e-5, 1.0, 1e-8, 0.0, 1e-12, 1e-3)}
 DECAYS_OF = {5: (0.5, 0.0, 0.875, 0.25, 0.9, 0.5)}
-CHANNELS = (3, 1, 2, 4, 16, 5, 7, 8, 17, 6, 12, 33, 9, 65, 10, 32, 15, 13, 64, 11, 24, 31)
-RANKS = (2, 3, 4, 5)
-#: A rank and channel axes in it.
-Place = tuple[int, tuple[int, ...]]
 #: Sets of several channel axes, with their rank, for those who declare them.
-SEVERAL: tuple[Place, ...] = ((3, (1, 2)), (4, (-1, 1)), (5, (3, -4, 2)), (4, (1, 2, 3)))
+SEVERAL = USUAL.several
 #: Specs in a pool.
 SIZE = 24
 #: Extents of reduced axes that a spec knows.
@@ -31,10 +29,6 @@ KNOWN = (1, 2, 3, 4, 5, 7)
 KNOWN_IN_ALL = 600
 #: Element types beside float32, which one spec in five comes in.
 OTHER_DTYPES = ("float64", "float16", "bfloat16")
-
-#: How the extents of the reduced axes come about: drawn freely, equal to the number of channels, all one (m = 1), or
-#: one of them large.
-Extents = Literal["free", "as channels", "one", "large"]
 
 
 class Stratum(NamedTuple):
@@ -48,7 +42,7 @@ class Stratum(NamedTuple):
 
 
 ADVERSARIAL = (False, True)
-EXTENTS: tuple[Extents, ...] = ("free", "as channels", "one", "large")
+EXTENTS: tuple[Extents, ...] = get_args(Extents)
 
 
 def spec_pool(family: int, seed: int, capabilities: Capabilities | None = None, size: int = SIZE) -> tuple[Spec, ...]:
@@ -58,8 +52,9 @@ def spec_pool(family: int, seed: int, capabilities: Capabilities | None = None, 
     With capabilities, all are such as they allow; there are none where they allow nothing that the suite draws.
     """
     rng = random.Random(f"{seed}/{family}")
+    variety = variety_of(family)
     by_rank = []
-    for rank in RANKS:
+    for rank in variety.ranks:
         places: list[Place] = [(rank, (axis,)) for axis in range(-rank, rank)]
         # The same order for all families, each starting elsewhere, so that between them they have every axis.
         random.Random(f"{seed}/{rank}").shuffle(places)
@@ -67,36 +62,46 @@ def spec_pool(family: int, seed: int, capabilities: Capabilities | None = None, 
         by_rank.append(places[start:] + places[:start])
     # Ranks in turn, so that all are drawn as often.
     single = [place for turn in itertools.zip_longest(*by_rank) for place in turn if place is not None]
-    several = list(SEVERAL)
+    rare: list[Place] = [(rank, (rng.randrange(-rank, rank),)) for rank in variety.rare_ranks]
+    several = list(variety.several)
     if capabilities is not None:
-        single, several = ([p for p in places if _allowed(p, capabilities)] for places in (single, several))
-    chosen = [*single[: 2 * size // 3 - 2], *several[:2]]
+        single, rare, several = ([p for p in ps if _allowed(p, capabilities)] for ps in (single, rare, several))
+    special = [*rare, *several[: variety.taken]]
+    chosen = [*single[: 2 * size // 3 - len(special)], *special]
     if not chosen:
         return ()
     flags = capabilities is None or capabilities.flags
     epsilons, decays = EPSILONS_OF.get(family, EPSILONS), DECAYS_OF.get(family, DECAYS)
-    columns = [_endless(rng, values) for values in (CHANNELS, epsilons, decays)]
+    columns = [_endless(rng, values) for values in (variety.channels, epsilons, decays)]
     center, scale = (_endless(rng, values) for values in ((True, True, False), (True, False, True)))
     # The first place is a simple one, for shrinking to end at. A third of the places comes twice, of the same shape and
     # with other parameters: what an implementation keeps by shape must not mix them.
     shapes = {(rank, axis): _shape(rank, axis, next(columns[0])) for rank, axis in chosen}
+    # Many axes need room for extents above one.
+    most = max(variety.ranks)
+    shapes |= {(rank, axis): _shape(rank, axis, min(next(columns[0]), 5)) for rank, axis in chosen if rank > most}
     rank, axis = chosen[0]
     shapes[chosen[0]] = _shape(rank, axis, min(next(columns[0]), 3))
     specs = []
     for number, place in enumerate(itertools.islice(itertools.cycle(chosen), size)):
         epsilon, decay = next(columns[1]), next(columns[2])
         spec = Spec(shapes[place], place[1], epsilon, decay, next(center) or not flags, next(scale) or not flags)
-        spec = spec._replace(dtype=_dtype(number, family))
+        spec = spec._replace(dtype=_dtype(number, family, variety.typed))
         specs.append(spec._replace(shape=_known_extents(spec, rng)) if number % 4 == 2 else spec)
     return tuple(recast(spec, capabilities) for spec in sorted(specs, key=_simplicity))
 
 
-def _dtype(number: int, family: int) -> str:
+def variety_of(family: int) -> Variety:
+    """What the family's specs run through."""
+    return FAMILIES[family].variety if family in FAMILIES else USUAL
+
+
+def _dtype(number: int, family: int, typed: tuple[int, ...]) -> str:
     """The element type of a spec, by its number in the pool before that is sorted."""
-    # Conventions are declared for each type, so the family that measures them has more of every type.
-    every = 2 if family == 8 else 5
-    turn, last = divmod(number, every)
-    return OTHER_DTYPES[(turn + family) % len(OTHER_DTYPES)] if last == every - 1 else "float32"
+    turn, place = divmod(number, 5)
+    if place not in typed:
+        return "float32"
+    return OTHER_DTYPES[(turn * len(typed) + typed.index(place) + family) % len(OTHER_DTYPES)]
 
 
 def recast(spec: Spec, capabilities: Capabilities | None) -> Spec:
@@ -157,7 +162,9 @@ def stratum_choices(stratum: Stratum, specs: tuple[Spec, ...]) -> tuple[int, ...
     return (*first, stratum.program)
 
 
-def strata(specs: tuple[Spec, ...], count: int, seed: int, certain: int = 0) -> dict[Stratum, int]:
+def strata(
+    specs: tuple[Spec, ...], count: int, seed: int, certain: int = 0, variety: Variety = USUAL
+) -> dict[Stratum, int]:
     """Spread ``count`` cases: every spec as often, one case in four adversarial, one in ten with m = 1.
 
     Four in twenty have an extent that equals the number of channels, where confused axes go unnoticed by their shape;
@@ -167,7 +174,7 @@ def strata(specs: tuple[Spec, ...], count: int, seed: int, certain: int = 0) -> 
     """
     rng = random.Random(f"{seed}/strata")
     adversarial = _endless(rng, (False, False, False, True))
-    extents = _endless(rng, ("free",) * 13 + ("as channels",) * 4 + ("one",) * 2 + ("large",))
+    extents = _endless(rng, variety.extents)
     pool = _endless(rng, specs)
     each = max(1, min(4, count // len(specs)))
     easy = [spec for spec in specs if len(spec.axis) == 1 and spec.dtype == "float32"] or specs
@@ -176,6 +183,11 @@ def strata(specs: tuple[Spec, ...], count: int, seed: int, certain: int = 0) -> 
     count -= len(spread)
     while count > 0:
         stratum = Stratum(next(pool), next(adversarial), next(extents))
-        spread[stratum] = spread.get(stratum, 0) + min(each, count)
-        count -= each
+        wanted = min(each, count)
+        if stratum.extents == "huge":
+            # One of them is enough, and needs few channels to be one.
+            fewest = min(specs, key=lambda spec: (not spec.reduction_axes, math.prod(spec.parameter_shape)))
+            stratum, wanted = stratum._replace(spec=fewest), 1
+        spread[stratum] = spread.get(stratum, 0) + wanted
+        count -= wanted
     return spread

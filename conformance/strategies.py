@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from adapters.interface import Spec
 from conformance import ladders
 from conformance._draws import among, whole
+from conformance._layouts import LAYOUTS, Layout
 from conformance.case import (
     ApplyUpdates,
     Backward,
@@ -31,7 +32,8 @@ from conformance.case import (
     Train,
 )
 from conformance.families import Family, Planned, planned
-from conformance.specs import ADVERSARIAL, EXTENTS, Extents, Stratum
+from conformance.specs import ADVERSARIAL, EXTENTS, Stratum
+from conformance.variety import AROUND_VECTORS, Extents
 
 BATCHES = (2, 3, 4, 5, 1, 6, 7, 8, 9, 10, 12, 15, 16, 17, 20, 31, 32, 33, 48, 63, 64, 65, 100, 127, 128, 129, 200, 256)
 SMALL_BATCHES = (2, 3, 1, 4, 5, 6, 7, 8, 10, 12, 16)
@@ -40,6 +42,12 @@ SPATIAL = (2, 1, 3, 4, 5, 6, 7, 8)
 CUBE = 700
 #: Extents of the large stratum: around powers of two, where blocks and tails of a kernel begin.
 LARGE = (257, 512, 513, 1023, 1025, 2048, 2049, 4097, 8193)
+#: Extents of which one is enough in a run: beyond 16 bits, where counters and blocks of blocks end.
+HUGE = (40_000, 32_769, 65_537, 65_536)
+#: Elements that a huge case stays under.
+HUGEST = 140_000
+#: With more channels than this, other extents stay small.
+MANY_CHANNELS = 100
 #: Elements that a large case stays under, as far as its channels allow.
 LARGEST_OF_ALL = 12_000
 #: Elements that a case stays under, except for the large ones.
@@ -64,12 +72,14 @@ PARAMETERS = ("plain", "distinct", "mixed", *("distinct", "mixed", "plain") * 3,
 def sizes(draw: st.DrawFn, rank: int, extents: Extents, channels: int) -> tuple[int, ...]:
     """Draw extents of the axes that are reduced; e.g. ``(17, 3, 2)``."""
     reduced = rank - 1
-    if extents == "one":
+    if extents == "one" or not reduced:
         return (1,) * reduced
+    if extents in ("vector", "huge") or (extents != "free" and channels > MANY_CHANNELS):
+        return around_vectors(draw, reduced, channels, huge=extents == "huge")
     if extents == "as channels" and channels**reduced <= CUBE:
         return (channels,) * reduced
     if extents == "free" and reduced == 1:
-        return (draw(among(BATCHES), label="batch"),)
+        return (draw(among(BATCHES if channels <= MANY_CHANNELS else SMALL_BATCHES), label="batch"),)
     chosen = [draw(among(SMALL_BATCHES), label="batch")]
     for _ in range(reduced - 1):
         extent = draw(among(SPATIAL), label="extent")
@@ -82,6 +92,25 @@ def sizes(draw: st.DrawFn, rank: int, extents: Extents, channels: int) -> tuple[
         fitting = tuple(extent for extent in LARGE if extent * channels * chosen[0] <= LARGEST_OF_ALL)
         chosen[which] = draw(among(fitting or LARGE[:1]), label="large")
     return tuple(chosen)
+
+
+def around_vectors(draw: st.DrawFn, reduced: int, channels: int, *, huge: bool) -> tuple[int, ...]:
+    """Draw extents of which one is next to a vector's width or a power of two, the others small; e.g. ``(2, 129)``."""
+    chosen = [draw(among((1, 2, 3)), label="extent") for _ in range(reduced)]
+    which = draw(whole(0, reduced - 1), label="which")
+    chosen[which] = 1
+    room = (HUGEST if huge else LARGEST_OF_ALL) // (channels * math.prod(chosen))
+    fitting = tuple(extent for extent in (HUGE if huge else AROUND_VECTORS) if extent <= room)
+    chosen[which] = draw(among(fitting or AROUND_VECTORS[:4]), label="extent around a vector")
+    return tuple(chosen)
+
+
+def layouts_of(draw: st.DrawFn, family: Family) -> Layout:
+    """Draw a layout, a third of them plain; all are where the family does not look at layouts."""
+    if not family.variety.layouts:
+        return "c"
+    layout: Layout = draw(among(("c",) * 4 + LAYOUTS[1:]), label="layout")
+    return layout
 
 
 def mild_channels(draw: st.DrawFn, epsilon: float) -> Channel:
@@ -104,14 +133,14 @@ def adversarial_channels(draw: st.DrawFn) -> Channel:
 
 
 def inputs(draw: st.DrawFn, family: Family, stratum: Stratum) -> Drawn:
-    """Draw an input: up to three channel recipes and a seed."""
+    """Draw an input: up to three channel recipes, a seed and a layout."""
     spec = stratum.spec
     if family.ladders:
         ladder = draw(among(ladders.LADDERS), label="ladder")
         channels = ladders.channels(draw, ladder, spec)
         extents = ladders.extents(draw, spec) if ladder == "count" else sizes_of(draw, stratum)
         poison = ladders.poison(draw) if ladder == "poison" else ()
-        return Drawn(extents, channels, draw(whole(0, 4095), label="seed"), poison)
+        return Drawn(extents, channels, draw(whole(0, 4095), label="seed"), poison=poison)
     count = math.prod(spec.parameter_shape)
     # Now and then all channels are alike: what looks at a whole input sees it then.
     kinds = range(1 if draw(whole(0, 3), label="alike") == 3 else min(3, count))
@@ -120,7 +149,7 @@ def inputs(draw: st.DrawFn, family: Family, stratum: Stratum) -> Drawn:
     else:
         channels = tuple(mild_channels(draw, spec.epsilon) for _ in kinds)
     extents = sizes_of(draw, stratum)
-    return Drawn(extents, channels, draw(whole(0, 4095), label="seed"))
+    return Drawn(extents, channels, draw(whole(0, 4095), label="seed"), layout=layouts_of(draw, family))
 
 
 def sizes_of(draw: st.DrawFn, stratum: Stratum) -> tuple[int, ...]:
@@ -128,18 +157,19 @@ def sizes_of(draw: st.DrawFn, stratum: Stratum) -> tuple[int, ...]:
     spec = stratum.spec
     drawn = sizes(draw, len(spec.reduction_axes) + 1, stratum.extents, spec.parameter_shape[0])
     known = [spec.shape[axis] for axis in spec.reduction_axes[1:]]
-    if None in known:
+    if not known or None in known:
         return drawn
     fixed = tuple(extent or 1 for extent in known)
     most = (LARGEST_OF_ALL if stratum.extents == "large" else LARGEST) // math.prod((*fixed, *spec.parameter_shape))
     return (max(1, min(drawn[0], most)), *fixed)
 
 
-def gradients(draw: st.DrawFn) -> Gradient:
+def gradients(draw: st.DrawFn, family: Family) -> Gradient:
     """Draw an upstream gradient, mostly random: one that is constant, or the input itself, proves little."""
     pattern = draw(among(GRADIENTS), label="gradient")
     scale = draw(among((1.0, 1.0, 1.0, 2.0**-10, 1e3, 2.0**-30, 2.0**20)), label="scale of the gradient")
-    return Gradient(pattern, scale, draw(whole(0, 4095), label="seed of the gradient"))
+    seed = draw(whole(0, 4095), label="seed of the gradient")
+    return Gradient(pattern, scale, seed, layout=layouts_of(draw, family))
 
 
 def starts(draw: st.DrawFn, family: Family | None = None) -> Start:
@@ -215,16 +245,16 @@ def instructions(
     if step.op == "reload":
         return Reload(step.through, step.layer)
     if step.op == "backward":
-        return Backward(step.tape, gradients(draw), step.layer)
+        return Backward(step.tape, gradients(draw, family), step.layer)
     x = _step_inputs(draw, family, stratum, previous)
     if step.op == "infer" and family.ladders and not x.poison and draw(whole(0, 2), label="poisoned") == 2:
         x = msgspec.structs.replace(x, poison=ladders.poison(draw))
     if step.op == "meanwhile":
         return Meanwhile(x, step.layer)
     if step.op == "second_order":
-        return SecondOrder(x, gradients(draw), gradients(draw), step.layer)
+        return SecondOrder(x, gradients(draw, family), gradients(draw, family), step.layer)
     wanted = draw(whole(0, family.without_gradients - 1), label="gradients")
-    dy = gradients(draw) if wanted and step.tape < 0 and step.times == 1 else None
+    dy = gradients(draw, family) if wanted and step.tape < 0 and step.times == 1 else None
     if dy is not None and family.ladders and draw(whole(0, 4), label="poisoned gradient") == 4:
         dy = msgspec.structs.replace(dy, poison=ladders.poison(draw))
     if step.op == "infer":
@@ -253,7 +283,7 @@ def _step_inputs(draw: st.DrawFn, family: Family, stratum: Stratum, previous: li
     if choice == "all":
         return inputs(draw, family, stratum)
     extents = sizes_of(draw, stratum) if choice == "sizes" else last.sizes
-    return Drawn(extents, last.channels, draw(whole(0, 4095), label="seed"))
+    return Drawn(extents, last.channels, draw(whole(0, 4095), label="seed"), layout=layouts_of(draw, family))
 
 
 @st.composite

@@ -65,6 +65,8 @@ class Tally:
     observed: dict[str, set[str]] = field(default_factory=dict)
     #: Element type of the input -> examples judged, and how many of them could have shown a fault.
     by_dtype: dict[str, tuple[int, int]] = field(default_factory=dict)
+    #: Element types of the failing and broken examples.
+    dtypes: set[str] = field(default_factory=set)
 
     def merge(self, other: "Tally") -> None:
         """Add what the same requirement came to on other cases."""
@@ -72,6 +74,7 @@ class Tally:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for cell, count in other.counts.items():
             self.counts[cell] = self.counts.get(cell, 0) + count
+        self.dtypes |= other.dtypes
         for reason, count in other.refusals.items():
             self.refusals[reason] = self.refusals.get(reason, 0) + count
         for dtype, (judged, telling) in other.by_dtype.items():
@@ -110,6 +113,7 @@ class Tally:
             self.passed += 1
             return
         self.failing += 1
+        self.dtypes.add(pooled.case.spec.dtype)
         if self.smallest is None or example.size < self.smallest.size:
             self.smallest = example
 

@@ -5,8 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from conformance.known_failures import KnownFailure, KnownFailureError, find, read
+from adapters.interface import Capabilities, Spec
+from conformance._results import outcome
+from conformance.case import Case
+from conformance.evidence import Evidence, Worst
+from conformance.known_failures import KnownFailure, KnownFailureError, allowed, find, read
+from conformance.pool import Pooled
 from conformance.requirements import CATALOGUE
+from conformance.tally import Survey, Tally
 
 ROOT = Path(__file__).parent.parent
 ENTRY = """
@@ -67,6 +73,46 @@ class TestCovering:
         assert find(entries, "BN-101", "torch", "1.9") is entries[0]
         assert find(entries[:2], "BN-101", "torch", "unknown") is None
         assert find((), "BN-101", "torch", "2.1") is None
+
+    def test_element_types(self) -> None:
+        """An entry of some element types excuses failures in those alone, one of none excuses all."""
+        some = KnownFailure("BN-101", "torch", "wrong", "https://example.org/1", "", ("float16", "bfloat16"))
+        assert allowed(some, {"float16"})
+        assert allowed(some, {"bfloat16", "float16"})
+        assert not allowed(some, {"float16", "float32"})
+        assert allowed(entry(), {"float16", "float32"})
+        assert not allowed(None, {"float16"})
+
+
+def came_to(known: KnownFailure | None, *dtypes: str) -> tuple[str, str]:
+    """What a requirement comes to that failed in examples of these element types, or passed where there are none."""
+    tally = Tally(CATALOGUE["BN-101"])
+    evidence = Evidence(2.0, 1, 0, 1, (Worst("y", 0, (0,), 3.0, 1.0, 1.0, 2.0),))
+    spec = Spec((None, 3), (-1,), 1e-3, 0.9)
+    for dtype in dtypes:
+        tally.add(Pooled(Case(spec._replace(dtype=dtype), (), ()), b""), evidence, "prob")
+    if not dtypes:
+        tally.add(Pooled(Case(spec, (), ()), b""), evidence._replace(ratio=0.5), "prob")
+    return outcome(tally, Survey({"BN-101": tally}), Capabilities(), known)
+
+
+class TestOutcome:
+    """What an entry makes of a result."""
+
+    def test_failures_in_other_types_stay_failures(self) -> None:
+        """A failure in a type that the entry does not name is a failure, and the reason says so."""
+        known = KnownFailure("BN-101", "torch", "wrong", "https://example.org/1", "", ("float16",))
+        assert came_to(known, "float16")[0] == "known failure"
+        found, reason = came_to(known, "float16", "float32")
+        assert found == "fail"
+        assert "also in other element types than float16" in reason
+
+    def test_an_entry_that_does_not_show_always_is_not_stale(self) -> None:
+        """A pass makes an entry stale, unless the entry says that only some data show the failure."""
+        seldom = KnownFailure("BN-101", "torch", "wrong", "https://example.org/1", always=False)
+        assert came_to(entry())[0] == "stale known failure"
+        assert came_to(seldom)[0] == "pass"
+        assert came_to(seldom, "float32")[0] == "known failure"
 
 
 class TestFile:

@@ -16,7 +16,7 @@ from conformance.case import Case
 from conformance.evidence import NOTHING, Evidence
 from conformance.families import FAMILIES
 from conformance.judge import Judge
-from conformance.pool import Pool, draw
+from conformance.pool import Pool, draw, fitted
 from conformance.requirements import CATALOGUE, Requirement, requirement
 from conformance.session import open_session
 from conformance.survey import has_capability, survey
@@ -49,7 +49,8 @@ def surveyed(target: str, family: int) -> tuple[Survey, Capabilities]:
     """A survey of a family on an implementation."""
     requirements = [r for r in CATALOGUE.values() if r.family == family]
     with np.errstate(all="ignore"), open_session(target, in_process=True) as session:
-        return survey(pool(family), requirements, session), session.description.capabilities
+        own = fitted(pool(family), session.description.capabilities)
+        return survey(own, requirements, session), session.description.capabilities
 
 
 @pytest.fixture

@@ -61,7 +61,8 @@ class TestSpecs:
             pool = spec_pool(family, seed)
             assert len(pool) == 24
             assert len(set(pool)) >= 22
-            assert {spec.rank for spec in pool} == {2, 3, 4, 5}
+            variety = FAMILIES[family].variety
+            assert {spec.rank for spec in pool} == {2, 3, 4, 5, *variety.rare_ranks}
             assert {spec.epsilon for spec in pool} == set(EPSILONS_OF.get(family, EPSILONS))
             assert {spec.decay for spec in pool} == set(DECAYS_OF.get(family, DECAYS))
             assert {spec.axis[0] < 0 for spec in pool} == {True, False}
@@ -72,7 +73,7 @@ class TestSpecs:
         every = {(rank, axis) for rank in (2, 3, 4, 5) for axis in range(rank)}
         for seed in SEEDS:
             specs = [spec for family in FAMILIES for spec in spec_pool(family, seed)]
-            assert {(spec.rank, spec.channel_axes[0]) for spec in specs if len(spec.axis) == 1} == every
+            assert {(spec.rank, spec.channel_axes[0]) for spec in specs if len(spec.axis) == 1} >= every
             assert len({(spec.center, spec.scale) for spec in specs}) == 4
             assert any(len(spec.axis) > 1 for spec in specs)
 
@@ -226,9 +227,11 @@ class TestConditioning:
 
     @pytest.mark.parametrize("grades", [("A", "S"), ("C", "F")], ids="".join)
     def test_mild_channels_are_well_conditioned(self, grades: tuple[str, str]) -> None:
-        """In four of five mild channels the bound of y is narrower than y varies, in training and in inference."""
-        informative: Counter[str] = Counter()
-        compared: Counter[str] = Counter()
+        """In four of five mild channels the bound of y is narrower than y varies, in training and in inference.
+
+        Steps count alike, whatever their number of channels.
+        """
+        shares: dict[str, list[float]] = {"train": [], "infer": []}
         with open_session(REFERENCE, in_process=True) as session, np.errstate(all="ignore"):
             for family in USUAL:
                 for case in cases(family):
@@ -239,11 +242,11 @@ class TestConditioning:
                     declared = trace.conventions._replace(variance_grade=grades[0], affine_grade=grades[1])
                     judge = Judge(Run(case, trace._replace(conventions=declared)))
                     for view in judge.steps("train", "infer"):
-                        informative[view.call.op] += judge.against_truth(view, "y").informative
-                        compared[view.call.op] += math.prod(case.spec.parameter_shape)
-        for op in ("train", "infer"):
-            assert compared[op] > 500
-            assert informative[op] / compared[op] >= 0.8
+                        informative = judge.against_truth(view, "y").informative
+                        shares[view.call.op].append(informative / math.prod(case.spec.parameter_shape))
+        for share in shares.values():
+            assert len(share) > 150
+            assert sum(share) / len(share) >= 0.8
 
     def test_the_adversarial_ones_are_hard(self) -> None:
         """Among the adversarial channels, offsets reach a million spreads, and scales both ends."""

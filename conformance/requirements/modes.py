@@ -17,7 +17,7 @@ ALL = ("train", "infer", "set_state", "get_state")
 NAMES = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
-def _observed(trace: Trace, *kinds: str) -> Evidence:
+def observed(trace: Trace, *kinds: str) -> Evidence:
     """Evidence of the absence of such observations, over all steps and the program as a whole."""
     seen: list[tuple[int, Observation]] = [(s.index, o) for s in trace.steps for o in s.observations]
     seen += [(-1, o) for o in trace.observations]
@@ -30,19 +30,19 @@ def _observed(trace: Trace, *kinds: str) -> Evidence:
 @requirement("BN-701", source=HOST, ops=ALL)
 def arguments_are_left_alone(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """No call changes its arguments, nor those of an earlier call."""
-    return _observed(trace, "mutated")
+    return observed(trace, "mutated")
 
 
 @requirement("BN-702", source=HOST, ops=ALL, needs="deterministic")
 def same_case_same_bits(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """The same program on new layers gives the same bits."""
-    return _observed(trace, "nondeterministic") if case.repeat else NOTHING
+    return observed(trace, "nondeterministic") if case.repeat else NOTHING
 
 
 @requirement("BN-703", source=HOST, ops=ALL)
 def results_are_the_callers_own(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """Returned arrays share no memory with arguments, each other or the layer, and nothing later changes them."""
-    return _observed(trace, "aliased", "overwritten")
+    return observed(trace, "aliased", "overwritten")
 
 
 def _expected_state(judge: Judge, before: State, index: int) -> State:
@@ -154,7 +154,7 @@ def state_is_what_was_set(case: Case, trace: Trace, judge: Judge) -> Evidence:
 @requirement("BN-707", source=HOST, ops=ALL, needs="deterministic")
 def nothing_is_shared(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """Arguments and results are the caller's, to change or to fill anew: the layer shares no memory with it."""
-    return _observed(trace, "retained") if case.repeat else NOTHING
+    return observed(trace, "retained") if case.repeat else NOTHING
 
 
 @requirement("BN-708", source="Program order", ops=("train", "infer"), derive=derive.forward_only)

@@ -41,6 +41,10 @@ for _theme in (
     "declared",
     "conventions",
     "declared_types",
+    "types",
+    "layouts",
+    "sizes",
+    "typed_variants",
 ):
     import_module(f"conformance.zoo.{_theme}")
 

@@ -247,7 +247,7 @@ class AxisZeroIsBatch(NumpyLayer):
         return np.full_like(shift, shift.flat[0]) if self.unset else shift
 
 
-@fault("6", reference="pytorch#62594, pytorch#63224")
+@fault("6", "BN-601", "BN-101", reference="pytorch#62594, pytorch#63224")
 class MemoryReadInOrder(Rearranged):
     """Reads the elements of an input in the order of its memory, whatever its strides say."""
 
