@@ -146,10 +146,11 @@ def _simplicity(spec: Spec) -> tuple[object, ...]:
     """Simple specs come first, so that shrinking ends there."""
     channels = math.prod(spec.parameter_shape)
     return (
+        spec.rank == 1,
         spec.rank,
         len(spec.axis),
-        channels,
         spec.dtype != "float32",
+        channels,
         not (spec.center and spec.scale),
         EPSILONS.index(spec.epsilon) if spec.epsilon in EPSILONS else len(EPSILONS),
         spec.axis[0] < 0,

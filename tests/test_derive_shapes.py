@@ -102,7 +102,7 @@ def test_single_element() -> None:
     for one in drawn():
         for other in derive_shapes.single_element(one):
             first = next(i for i, step in enumerate(one.program) if isinstance(step, Train))
-            assert np.array_equal(rows(other, 0), rows(one, first)[:, :1])
+            assert np.array_equal(rows(other, 0), rows(one, first)[:, :1], equal_nan=True)
 
 
 def test_regrouped() -> None:
@@ -110,7 +110,7 @@ def test_regrouped() -> None:
     for one in drawn():
         for other in derive_shapes.regrouped(one):
             for index in inputs(one):
-                assert np.array_equal(rows(other, index), rows(one, index))
+                assert np.array_equal(rows(other, index), rows(one, index), equal_nan=True)
                 a, b = one.expanded.calls[index].x, other.expanded.calls[index].x
                 assert a is not None
                 assert b is not None
@@ -124,11 +124,11 @@ def test_alone() -> None:
         for other in derive_shapes.alone(one):
             assert np.prod(other.spec.parameter_shape) == 1
             for index in inputs(one):
-                assert np.array_equal(rows(other, index), rows(one, index)[[channel]])
+                assert np.array_equal(rows(other, index), rows(one, index)[[channel]], equal_nan=True)
             for mine, theirs in zip(one.expanded.states, other.expanded.states, strict=True):
                 assert mine.moving_mean is not None
                 assert theirs.moving_mean is not None
-                assert theirs.moving_mean.item() == mine.moving_mean.reshape(-1)[channel]
+                assert np.array_equal(theirs.moving_mean.item(), mine.moving_mean.reshape(-1)[channel], equal_nan=True)
 
 
 def test_other_axis() -> None:
@@ -147,7 +147,7 @@ def test_widened() -> None:
         assert bool(made) == (one.spec.dtype in ("float16", "bfloat16"))
         for other in made:
             for index in inputs(one):
-                assert np.array_equal(rows(other, index), rows(one, index))
+                assert np.array_equal(rows(other, index), rows(one, index), equal_nan=True)
 
 
 def test_rank_one() -> None:
