@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from adapters.interface import Array, Spec, State
-from conformance import _probes, grading
+from conformance import _probes
 from conformance.formats import FORMATS
 from conformance.judge import Run, View
 
@@ -65,8 +65,14 @@ def broken(runs: Sequence[Run]) -> str:
 
 
 def _refused(runs: Sequence[Run]) -> bool:
+    """Whether a step was refused after an ordinary one was taken."""
     failure = runs[0].trace.failure
-    return failure is not None and failure.kind == "unsupported"
+    return failure is not None and failure.kind == "unsupported" and bool(runs[0].views)
+
+
+def _after_control(run: Run) -> list[View]:
+    """The training steps but for the ordinary one that comes first wherever anything is reduced."""
+    return trainings(run)[1 if run.spec.reduction_axes else 0 :]
 
 
 def trainings(run: Run) -> list[View]:
@@ -128,9 +134,10 @@ def single(runs: Sequence[Run]) -> Observation:
     (run,) = runs
     if _refused(runs):
         return Observation("refused", ("refused",))
-    if not run.views:
+    steps = _after_control(run)
+    if not steps:
         return undecided(broken(runs))
-    y = rows(run, run.views[0])
+    y = rows(run, steps[0])
     beta = _probes.BETA if run.spec.center else 0.0
     if np.all(np.abs(y - beta) <= 2.0**-4):
         return Observation("beta", ("beta",))
@@ -142,7 +149,7 @@ def single_variance(runs: Sequence[Run]) -> Observation:
     (run,) = runs
     if broken(runs):
         return undecided(broken(runs))
-    first, second = run.views
+    first, second = _after_control(run)
     (mean, variance), (new_mean, new_variance) = after(first), after(second)
     if np.isnan(new_variance).all():
         return Observation("nan", ("nan",))
@@ -163,9 +170,10 @@ def empty(runs: Sequence[Run]) -> Observation:
     (run,) = runs
     if _refused(runs):
         return Observation("refused", ("refused",))
-    if not run.views:
+    steps = _after_control(run)
+    if not steps:
         return undecided(broken(runs))
-    mean, variance = after(run.views[0])
+    mean, variance = after(steps[0])
     if np.isnan(mean).all() and np.isnan(variance).all():
         return Observation("nan", ("nan",))
     if np.all(mean == _probes.EMPTY_MEAN) and np.all(variance == _probes.EMPTY_VARIANCE):
@@ -257,31 +265,11 @@ def separate_update(runs: Sequence[Run]) -> Observation:
     return Observation("changes no moving statistics")
 
 
-def _graded(runs: Sequence[Run], field: str, grades: str) -> Observation:
-    """A measured grade of accuracy: it and all worse ones may be declared."""
-    if broken(runs):
-        return undecided(broken(runs))
-    found = grading.judged(runs[0])
-    grade = getattr(found, field)
-    if not grade:
-        return undecided(found.reason or "as good as a worse grade")
-    return Observation(grade, tuple(grades[grades.index(grade) :]) if grade in grades else ())
-
-
-def variance_grade(runs: Sequence[Run]) -> Observation:
-    """The accuracy of the variance."""
-    return _graded(runs, "variance_grade", "ABC")
-
-
-def affine_grade(runs: Sequence[Run]) -> Observation:
-    """The accuracy of the output."""
-    return _graded(runs, "affine_grade", "SF")
-
-
 def frozen(runs: Sequence[Run]) -> Observation:
     """What a layer does in training mode that was asked to be frozen."""
     (run,) = runs
-    if _refused(runs):
+    failure = run.trace.failure
+    if failure is not None and (failure.kind, failure.method) == ("unsupported", "build"):
         return Observation("not observable: the adapter refuses to build one", ("absent",))
     if broken(runs):
         return undecided(broken(runs))

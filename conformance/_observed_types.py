@@ -1,4 +1,4 @@
-"""What the probes show of element types: of the decay, of the moving statistics and of the arithmetic."""
+"""What the probes show of element types (of decay, moving statistics and arithmetic) and of accuracy."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from adapters.interface import Array
-from conformance import _probes
+from conformance import _probes, grading
 from conformance._observed import (
     Observation,
     after,
@@ -129,3 +129,24 @@ def _digits(values: Array) -> int:
     fractions, _ = np.frexp(values[np.isfinite(values)])
     needed = (d for d in range(1, 53) if np.all(np.round(fractions * 2.0**d) == fractions * 2.0**d))
     return next(needed, 53)
+
+
+def _graded(runs: Sequence[Run], field: str, grades: str) -> Observation:
+    """A measured grade of accuracy: it and all worse ones may be declared."""
+    if broken(runs):
+        return undecided(broken(runs))
+    found = grading.judged(runs[0])
+    grade = getattr(found, field)
+    if not grade:
+        return undecided(found.reason or "as good as a worse grade")
+    return Observation(grade, tuple(grades[grades.index(grade) :]) if grade in grades else ())
+
+
+def variance_grade(runs: Sequence[Run]) -> Observation:
+    """The accuracy of the variance."""
+    return _graded(runs, "variance_grade", "ABC")
+
+
+def affine_grade(runs: Sequence[Run]) -> Observation:
+    """The accuracy of the output."""
+    return _graded(runs, "affine_grade", "SF")

@@ -103,24 +103,30 @@ def near_root(spec: Spec) -> float:
     return 2.0 ** max(exponent, -14 if spec.dtype == "float16" else -60)
 
 
+def _control(spec: Spec, mean: float, variance: float) -> list[Instruction]:
+    """An ordinary training step: only where it is taken does a refusal of the next one tell anything."""
+    return [Train(_two(spec)), _moved(spec, mean, variance)] if spec.reduction_axes else []
+
+
 def single(case: Case) -> tuple[Case, ...]:
-    """Training on one element per channel, twice: once about √ε, where rounding is small, and once 3."""
+    """Training on an ordinary batch, then on one element per channel: about √ε, where rounding is small, and 3."""
     spec = freed(case.spec)
     if not spec.epsilon:
         return ()
     sizes = _sizes(spec, 1)
     steps = [Train(_given(spec, np.full(1, value), sizes)) for value in (near_root(spec), SINGLE)]
-    return (_case(spec, _start(spec, 0, 1, GAMMA, BETA), *steps),)
+    return (_case(spec, _start(spec, 0, 1, GAMMA, BETA), *_control(spec, 0, 1), *steps),)
 
 
 def empty(case: Case) -> tuple[Case, ...]:
-    """Training on a batch without elements."""
+    """Training on an ordinary batch, then on one without elements."""
     spec = freed(case.spec)
     if not spec.reduction_axes:
         return ()
     sizes = (0,) + (2,) * (len(spec.reduction_axes) - 1)
     x = _given(spec, np.zeros((math.prod(spec.parameter_shape), 0)), sizes)
-    return (_case(spec, _start(spec, EMPTY_MEAN, EMPTY_VARIANCE), Train(x)),)
+    state = EMPTY_MEAN, EMPTY_VARIANCE
+    return (_case(spec, _start(spec, *state), *_control(spec, *state), Train(x)),)
 
 
 def small(spec: Spec) -> float:

@@ -152,8 +152,14 @@ CONVENTIONS: dict[str, Convention] = {
         _SEPARATE,
         Convention("frozen", "frozen", "frozen layer in training", _probes.frozen, _observed.frozen),
         Convention(
-            "variance_grade", "variance_grade", "accuracy of the variance", _probes.ladder, _observed.variance_grade
+            "variance_grade",
+            "variance_grade",
+            "accuracy of the variance",
+            _probes.ladder,
+            _observed_types.variance_grade,
         ),
-        Convention("affine_grade", "affine_grade", "accuracy of the output", _probes.ladder, _observed.affine_grade),
+        Convention(
+            "affine_grade", "affine_grade", "accuracy of the output", _probes.ladder, _observed_types.affine_grade
+        ),
     )
 }

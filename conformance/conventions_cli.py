@@ -30,6 +30,8 @@ Names = Annotated[
         "an adapter; NAME@ENV names one in an environment.",
     ),
 ]
+#: Characters of what was observed that a line of the table holds.
+LONGEST = 72
 MARKS = {True: "=", False: "≠", None: "?"}
 
 
@@ -81,7 +83,8 @@ def _print(name: str, session: "Session", rows: "list[Row]") -> None:
     for row in rows:
         shown = "" if row.title == title else row.title
         title = row.title
-        table.append((shown, row.declared, MARKS[row.agrees], row.observed, row.where))
+        observed = row.observed if len(row.observed) <= LONGEST else row.observed[: LONGEST - 1] + "…"
+        table.append((shown, row.declared, MARKS[row.agrees], observed, row.where))
     widths = [max(len(line[column]) for line in table) for column in range(4)]
     for line in table:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=False))

@@ -60,7 +60,9 @@ class TestCoverage:
     def test_every_field_is_measured(self) -> None:
         """What can be declared is measured, and family 8 has a requirement for each."""
         assert {c.field for c in CONVENTIONS.values()} == {*Conventions._fields, "decay"}
-        assert {name for r in CATALOGUE.values() if r.family == 8 for name in r.conventions} == set(Conventions._fields)
+        # A better grade than the reference's is no deviation: its requirements depend on no convention.
+        named = {name for r in CATALOGUE.values() if r.family == 8 for name in r.conventions}
+        assert named | {"variance_grade", "affine_grade"} == set(Conventions._fields)
 
     @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
     @pytest.mark.parametrize("epsilon", [0.0, 1e-12, 1e-3, 4.0])

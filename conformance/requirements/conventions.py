@@ -141,14 +141,13 @@ def frozen_layer_as_declared(case: Case, trace: Trace, judge: Judge) -> Evidence
     "BN-813",
     source="Chan, Golub & LeVeque 1983",
     derive=CONVENTIONS["variance_grade"].probe,
-    conventions=("variance_grade",),
 )
 def variance_as_accurate_as_declared(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """The variance keeps its digits, as the data's offset grows, as well as an algorithm of the declared grade."""
     return _judged(judge, "variance_grade")
 
 
-@requirement("BN-814", source=DECLARED, derive=CONVENTIONS["affine_grade"].probe, conventions=("affine_grade",))
+@requirement("BN-814", source=DECLARED, derive=CONVENTIONS["affine_grade"].probe)
 def output_as_accurate_as_declared(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """The inference output keeps its digits, as the data's offset grows, as well as the declared form does."""
     return _judged(judge, "affine_grade")

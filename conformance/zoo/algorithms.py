@@ -39,7 +39,8 @@ class WelfordInDouble(RowLayer):
     """Updates mean and variance element by element in float64."""
 
     def row_statistics(self, rows: Array) -> tuple[Array, Array]:
-        mean, squares = np.zeros(rows.shape[1:]), np.zeros(rows.shape[1:])
+        # There is no mean of nothing.
+        mean, squares = np.full(rows.shape[1:], 0 if len(rows) else np.nan), np.zeros(rows.shape[1:])
         for n, row in enumerate(rows.astype(np.float64), 1):
             distance = row - mean
             mean = mean + distance / n
