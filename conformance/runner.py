@@ -181,7 +181,7 @@ class _Run:
         plan = self._plan
         if plan.further is None:
             return [Unit(target, family) for target in plan.targets for family in plan.families]
-        parts = [(rest, family) for rest in (False, True) for family in in_turn(plan.families)]
+        parts = [(rest, family) for rest in (False, True) for family in in_turn(plan.families, rest=rest)]
         return [Unit(target, family, rest) for target in plan.targets for rest, family in parts]
 
     def draw(self, seed: int, cases: int) -> None:

@@ -56,6 +56,7 @@ def test_zoo_is_whole() -> None:
 def test_families_in_turn() -> None:
     """The order of the families loses none."""
     assert sorted(in_turn(FAMILIES)) == sorted(FAMILIES)
+    assert sorted(in_turn(FAMILIES, rest=True)) == sorted(FAMILIES)
     assert sorted(in_turn([9, 1, 8])) == [1, 8, 9]
 
 
