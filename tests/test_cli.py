@@ -199,7 +199,16 @@ def test_the_commands_of_the_readme_exist() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     lines = re.findall(r"^    bn-conformance (\w+)(.*?)(?:#.*)?$", readme, flags=re.MULTILINE)
     group = typer.main.get_command(app)
-    assert {name for name, _ in lines} == {"run", "list", "replay", "report", "env", "mutants", "conventions"}
+    assert {name for name, _ in lines} == {
+        "run",
+        "list",
+        "replay",
+        "report",
+        "env",
+        "mutants",
+        "conventions",
+        "updates",
+    }
     for name, rest in lines:
         known = {option for p in group.commands[name].params for option in p.opts}  # type: ignore[attr-defined]
         assert set(re.findall(r"(?<!\S)-[-\w]+", re.sub(r'"[^"]*"', "", rest))) <= known
