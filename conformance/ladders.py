@@ -77,7 +77,7 @@ def _scaled(draw: st.DrawFn, dtype: str) -> Channel:
 
 
 def _conditioned(draw: st.DrawFn, spec: Spec, kind: str, decade: float) -> Channel:
-    root = math.sqrt(spec.epsilon) or 1.0
+    root = math.sqrt(spec.epsilon) or 2.0**-12
     scales = (1.0, root, 3 * root, 2.0**10, 2.0**-10) if spec.dtype != "float16" else (1.0, 1.0, 2.0)
     spread = draw(among(scales), label="spread")
     if kind == "outlier":

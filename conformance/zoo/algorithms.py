@@ -126,7 +126,7 @@ class RootFromBits(NumpyLayer):
 
 
 @variant()
-class InferenceInPlace(NumpyLayer):
+class NormalizesCopyInPlace(NumpyLayer):
     """Normalizes a copy of its input in place, step by step."""
 
     def infer(self, x: Array, dy: Array | None = None) -> Step:
