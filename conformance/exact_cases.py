@@ -62,8 +62,9 @@ class Scales:
     def __init__(self, spec: Spec, rng: np.random.Generator) -> None:
         self.spec = spec
         self.c = math.prod(spec.parameter_shape)
-        # Around the root of epsilon, where its place shows, and around one; float16 reaches down to 2**-8 with digits.
-        root = math.frexp(math.sqrt(spec.epsilon))[1] if spec.epsilon > 0 else 0
+        # Around the root of epsilon, where its place shows, or small where there is none, so that another one in its
+        # place would show; and around one. float16 reaches down to 2**-8 with digits.
+        root = math.frexp(math.sqrt(spec.epsilon))[1] if spec.epsilon > 0 else -16
         lowest = -7 if spec.dtype == "float16" else -40
         exponents = np.where(rng.integers(0, 2, self.c) == 0, max(root, lowest), 0) + rng.integers(-1, 2, self.c)
         self.unit = np.ldexp(1.0, exponents).reshape(-1, 1)
@@ -113,6 +114,11 @@ def _exact(case: Case, salt: int, steps: tuple[type[Train | Infer], ...]) -> tup
 def exact_training(case: Case) -> tuple[Case, ...]:
     """One training step on exact data, of as many elements as the case's seeds say."""
     return _exact(case, 1, (Train,))
+
+
+def without_epsilon(case: Case) -> tuple[Case, ...]:
+    """The same where there is no epsilon; nothing where there is."""
+    return () if case.spec.epsilon > 0 else exact_training(case)
 
 
 def exact_updates(case: Case) -> tuple[Case, ...]:

@@ -12,6 +12,7 @@ from adapters.program import Trace
 from conformance.bounds import InferenceBounds, TrainingBounds
 from conformance.case import Case
 from conformance.evidence import Evidence, combine
+from conformance.exact_cases import without_epsilon
 from conformance.judge import Judge, View
 from conformance.oracle import InferenceTruth, TrainingTruth
 from conformance.requirements._catalogue import requirement
@@ -199,7 +200,12 @@ def variances_are_not_negative(case: Case, trace: Trace, judge: Judge) -> Eviden
     return combine(parts)
 
 
-@requirement("BN-510", source="Ioffe & Szegedy 2015, Algorithm 1", conventions=("epsilon_floor",))
+@requirement(
+    "BN-510",
+    source="Ioffe & Szegedy 2015, Algorithm 1",
+    derive=without_epsilon,
+    conventions=("epsilon_floor",),
+)
 def no_epsilon(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """With ε = 0 and a positive variance the output is γ·(x − μ)/σ + β, and all the rest follows."""
     if judge.spec.epsilon > 0:
@@ -207,4 +213,7 @@ def no_epsilon(case: Case, trace: Trace, judge: Judge) -> Evidence:
     parts = []
     for view in (*judge.steps("train"), *judge.inferences()):
         parts += all_within(judge, view, np.asarray(judge.truth(view).variance > 0))
+    for other in judge.derived:
+        for view in other.steps("train"):
+            parts += all_within(other, view, np.asarray(other.truth(view).variance > 0))
     return combine(parts)
