@@ -86,7 +86,7 @@ class Bounds:
         return np.where(within & ~beyond, bound, np.inf)
 
     @cached_property
-    def _mean_error(self) -> Array:
+    def mean_error(self) -> Array:
         """dm, (C, 1)."""
         raise NotImplementedError
 
@@ -105,7 +105,7 @@ class Bounds:
 
     @cached_property
     @quiet
-    def _rsqrt_error(self) -> Array:
+    def rsqrt_error(self) -> Array:
         """er: the relative error of r, from that of w and of its evaluation."""
         w, u = self.truth.shifted, self._u
         rho = (self._variance_error * (1 + u) + u * w + (u * self.truth.epsilon + self._tau)) / w
@@ -121,10 +121,10 @@ class Bounds:
     @quiet
     def y(self) -> Array:
         """The bound of the output, (C, m)."""
-        truth, u, er = self.truth, self._u, self._rsqrt_error
+        truth, u, er = self.truth, self._u, self.rsqrt_error
         scale = self._abs_gamma_r
         # Below tau, x - mean, the normalized value and the result itself may be flushed to zero.
-        constant = scale * (self._mean_error * (1 + er) + self._tau) + (2 + self._abs_gamma) * self._tau
+        constant = scale * (self.mean_error * (1 + er) + self._tau) + (2 + self._abs_gamma) * self._tau
         slopes: list[tuple[Array | float, Array]] = [(scale * (er + 3 * u) + self._tau, truth.centered)]
         if self.numerics.affine_grade == "F":
             constant = constant + u * (2 * scale * np.abs(truth.mean) + np.abs(truth.beta))
@@ -132,7 +132,7 @@ class Bounds:
         return self._output(self._beyond_y, constant, [*slopes, (1.2 * u, truth.y)], truth.y)
 
     @cached_property
-    def _sum_dy_error(self) -> Array:
+    def sum_dy_error(self) -> Array:
         """dS1: the error of Σ g. Each term and each partial sum may be flushed to zero below tau."""
         return self._u * (self._growth.dy + 1) * self.truth.sum_abs_dy + 2 * self.truth.count * self._tau
 
@@ -143,15 +143,15 @@ class Bounds:
         return truth.sum_abs_dy_x if self.numerics.affine_grade == "F" else truth.sum_abs_dy_centered
 
     @cached_property
-    def _sum_dy_centered_error(self) -> Array:
+    def sum_dy_centered_error(self) -> Array:
         """dS2: the error of Σ g·d. Each d, each product and each partial sum may be flushed to zero below tau."""
         growth = self._growth.dy_folded if self.numerics.affine_grade == "F" else self._growth.dy_centered
-        shifted = self._mean_error * (np.abs(self.truth.sum_dy) + self._sum_dy_error)
+        shifted = self.mean_error * (np.abs(self.truth.sum_dy) + self.sum_dy_error)
         flushed = self._tau * (2 * self.truth.count + self.truth.sum_abs_dy)
         return self._u * (growth + 3) * self._sum_abs_terms + shifted + flushed
 
     @cached_property
-    def _beyond_gradients(self) -> Array:
+    def beyond_gradients(self) -> Array:
         """Where an intermediate result of dgamma may leave the range, (C, 1)."""
         raise NotImplementedError
 
@@ -159,16 +159,16 @@ class Bounds:
     @quiet
     def dgamma(self) -> Array:
         """The bound of the gradient with respect to gamma, (C, 1)."""
-        truth, er = self.truth, self._rsqrt_error
-        error = truth.r * (self._sum_dy_centered_error * (1 + er) + np.abs(truth.sum_dy_centered) * (er + 3 * self._u))
+        truth, er = self.truth, self.rsqrt_error
+        error = truth.r * (self.sum_dy_centered_error * (1 + er) + np.abs(truth.sum_dy_centered) * (er + 3 * self._u))
         # A normalized value below tau may be flushed to zero before it meets its dy.
         error = error + self._tau * (1 + truth.sum_abs_dy)
         stored = self._stored(error, truth.dgamma, self.numerics.statistics)
-        return finite(stored, self._beyond_gradients, truth.slack)
+        return finite(stored, self.beyond_gradients, truth.slack)
 
     @cached_property
     @quiet
     def dbeta(self) -> Array:
         """The bound of the gradient with respect to beta, (C, 1)."""
-        stored = self._stored(self._sum_dy_error + self._tau, self.truth.sum_dy, self.numerics.statistics)
+        stored = self._stored(self.sum_dy_error + self._tau, self.truth.sum_dy, self.numerics.statistics)
         return finite(stored, self.truth.sum_abs_dy > self._limit, self.truth.slack)

@@ -37,7 +37,8 @@ class TrainingBounds(Bounds):
         return self._u * (self._growth.x * truth.mean_abs_x + 2 * np.abs(truth.mean)) + 2 * self._tau
 
     @cached_property
-    def _mean_error(self) -> Array:
+    def mean_error(self) -> Array:
+        """dm, (C, 1)."""
         return self._single_mean_error * (2 if self.numerics.variance_grade == "B" else 1)
 
     @cached_property
@@ -68,7 +69,7 @@ class TrainingBounds(Bounds):
     @cached_property
     @quiet
     def _beyond_variance(self) -> Array:
-        truth, n, dm = self.truth, self.truth.count, self._mean_error
+        truth, n, dm = self.truth, self.truth.count, self.mean_error
         largest = np.maximum((truth.variance + np.square(dm)) * n, np.square(n * dm))
         if self.numerics.variance_grade == "C":
             # The square of the sum too, where the mean is not taken first.
@@ -79,7 +80,7 @@ class TrainingBounds(Bounds):
     @quiet
     def mean(self) -> Array:
         """The bound of the batch's mean, (C, 1)."""
-        stored = self._stored(self._mean_error, self.truth.mean, self.numerics.statistics)
+        stored = self._stored(self.mean_error, self.truth.mean, self.numerics.statistics)
         return finite(stored, self._beyond_mean, self.truth.slack)
 
     @cached_property
@@ -108,7 +109,8 @@ class TrainingBounds(Bounds):
 
     @cached_property
     @quiet
-    def _beyond_gradients(self) -> Array:
+    def beyond_gradients(self) -> Array:
+        """Where an intermediate result of the gradients may leave the range, (C, 1)."""
         truth, terms, gamma = self.truth, self._sum_abs_terms, self._abs_gamma
         cube = truth.r * truth.r * truth.r * np.maximum(1, gamma) * np.maximum(1, terms)
         largest = np.maximum(np.maximum(cube, truth.r * terms), gamma * np.maximum(truth.sum_abs_dy, terms))
@@ -118,10 +120,10 @@ class TrainingBounds(Bounds):
     @quiet
     def dx(self) -> Array:
         """The bound of the gradient with respect to x, (C, m)."""
-        truth, u, er, n = self.truth, self._u, self._rsqrt_error, self.truth.count
+        truth, u, er, n = self.truth, self._u, self.rsqrt_error, self.truth.count
         scale, r_squared, abs_mean = self._abs_gamma_r, truth.r * truth.r, np.abs(truth.mean)
-        sum_dy, sum_dy_error = np.abs(truth.sum_dy) / n, self._sum_dy_error / n
-        slope, slope_error = np.abs(truth.sum_dy_centered) / n, self._sum_dy_centered_error / n
+        sum_dy, sum_dy_error = np.abs(truth.sum_dy) / n, self.sum_dy_error / n
+        slope, slope_error = np.abs(truth.sum_dy_centered) / n, self.sum_dy_centered_error / n
         # Whatever errs in d = x - mean is multiplied with this: its own rounding 2u·|d|, that of the mean, and in
         # grade C the rounding of x and mean themselves.
         lever = scale * r_squared * (slope + slope_error)
@@ -129,14 +131,14 @@ class TrainingBounds(Bounds):
         centered = centered + self._tau * (self._abs_gamma * self._sum_abs_terms / n + scale)
         constant = (
             scale * (sum_dy_error + 4 * u * sum_dy + self._tau * (3 + np.abs(truth.dgamma) / n))
-            + lever * self._mean_error
+            + lever * self.mean_error
             + 2 * self._tau
         )
         slopes: list[tuple[Array | float, Array]] = [(centered, truth.centered), (4 * u * scale, truth.dy)]
         if self.numerics.variance_grade == "C":
             constant = constant + 4 * u * lever * abs_mean
             slopes.append((2 * u * lever, truth.x))
-        return self._output(self._beyond_gradients, constant, [*slopes, (er, truth.dx)], truth.dx)
+        return self._output(self.beyond_gradients, constant, [*slopes, (er, truth.dx)], truth.dx)
 
 
 class InferenceBounds(Bounds):
@@ -163,7 +165,8 @@ class InferenceBounds(Bounds):
         return np.zeros((self.truth.channels, 1)) if given is None else given
 
     @cached_property
-    def _mean_error(self) -> Array:
+    def mean_error(self) -> Array:
+        """dm, (C, 1)."""
         return self._error(self._given[0])
 
     @cached_property
@@ -174,14 +177,15 @@ class InferenceBounds(Bounds):
     @quiet
     def _beyond_y(self) -> Array:
         truth = self.truth
-        reach = truth.max_abs_x + np.abs(truth.mean) + self._mean_error
+        reach = truth.max_abs_x + np.abs(truth.mean) + self.mean_error
         largest = np.maximum(np.maximum(self._abs_gamma, self._abs_gamma_r), truth.r) * reach
         beyond = np.maximum(largest, truth.shifted) > self._limit
         return beyond | (truth.shifted < self._tau / self._u)
 
     @cached_property
     @quiet
-    def _beyond_gradients(self) -> Array:
+    def beyond_gradients(self) -> Array:
+        """Where an intermediate result of the gradients may leave the range, (C, 1)."""
         terms, r, gamma = self._sum_abs_terms, self.truth.r, self._abs_gamma
         largest = terms * np.maximum(np.maximum(1, r), gamma * np.maximum(1, r * r * r))
         return self._beyond_y | (largest > self._limit)
@@ -192,7 +196,7 @@ class InferenceBounds(Bounds):
         """The bound of the gradient with respect to x, (C, m)."""
         slopes: list[tuple[Array | float, Array]] = [
             (self._tau, self.truth.dy),
-            (self._rsqrt_error + 3 * self._u, self.truth.dx),
+            (self.rsqrt_error + 3 * self._u, self.truth.dx),
         ]
         constant = (2 + self.truth.r) * self._tau
         return self._output(self._beyond_y, constant, slopes, self.truth.dx)

@@ -79,14 +79,14 @@ def first_training(case: Case) -> Case:
     return rebuilt(case, program, starts=(case.held.starts[step.layer],), read="end")
 
 
-def _exponent(a: Array) -> Array:
+def exponent(a: Array) -> Array:
     """Per channel (C, 1), the binary exponent of the largest magnitude (0 for a channel of zeros)."""
     largest = np.max(np.abs(a), axis=1, keepdims=True, initial=0.0)
     exponent: Array = np.where(largest > 0, np.frexp(largest)[1], 0)
     return exponent
 
 
-def _on_grid(case: Case, a: Array, exponent: Array) -> tuple[Array, Array]:
+def on_grid(case: Case, a: Array, exponent: Array) -> tuple[Array, Array]:
     """Round (C, m) to multiples of the grid on which values below 2**exponent are exact; the grid too, (C, 1)."""
     grid = np.ldexp(1.0, np.maximum(exponent - DIGITS[case.spec.dtype], -1000))
     return np.round(a / grid) * grid, grid
@@ -97,8 +97,8 @@ def _shift(case: Case, rows: Array) -> tuple[Array, Array]:
     spread = np.std(rows, axis=1, keepdims=True)
     spread = np.where(spread > 0, spread, np.maximum(np.max(np.abs(rows), axis=1, keepdims=True, initial=0.0), 1.0))
     shift = np.ldexp(1.0, np.frexp(spread)[1] + 1)
-    on_grid, grid = _on_grid(case, rows, np.maximum(_exponent(rows), _exponent(shift)) + 2)
-    return on_grid, np.maximum(np.round(shift / grid), 1) * grid
+    rounded, grid = on_grid(case, rows, np.maximum(exponent(rows), exponent(shift)) + 2)
+    return rounded, np.maximum(np.round(shift / grid), 1) * grid
 
 
 def shifted(case: Case) -> tuple[Case, ...]:
@@ -165,10 +165,10 @@ def other_channels(case: Case) -> tuple[Case, ...]:
                 changed[name] = Given.of(np.where(mask, held.array, held.array * factor + offset).astype(held.dtype))
         return msgspec.structs.replace(start, **changed)
 
-    return (_with_starts(map_arrays(case, x=change, dy=change), other),)
+    return (with_starts(map_arrays(case, x=change, dy=change), other),)
 
 
-def _with_starts(case: Case, change: Callable[[Start, int], Start]) -> Case:
+def with_starts(case: Case, change: Callable[[Start, int], Start]) -> Case:
     starts = tuple(change(start, layer) for layer, start in enumerate(case.held.starts))
     return rebuilt(case, list(case.held.program), starts=starts)
 
@@ -185,7 +185,7 @@ def normalized(case: Case) -> tuple[Case, ...]:
         beta = _filled_like(start.beta, 0.0) if isinstance(start.beta, Given) else None
         return msgspec.structs.replace(start, gamma=gamma, beta=beta)
 
-    return (_with_starts(first_training(case), change),)
+    return (with_starts(first_training(case), change),)
 
 
 def other_moving(case: Case) -> tuple[Case, ...]:
@@ -198,7 +198,7 @@ def other_moving(case: Case) -> tuple[Case, ...]:
         variance = Given.of(start.moving_variance.array * 5 + np.float32(1))
         return msgspec.structs.replace(start, moving_mean=mean, moving_variance=variance)
 
-    return (_with_starts(case, change),)
+    return (with_starts(case, change),)
 
 
 def restoring(case: Case) -> tuple[Case, ...]:
@@ -218,7 +218,7 @@ def restoring(case: Case) -> tuple[Case, ...]:
             beta = Given.of(truth.mean.reshape(start.beta.shape).astype(start.beta.dtype))
         return msgspec.structs.replace(start, gamma=gamma, beta=beta)
 
-    return (_with_starts(case, change),)
+    return (with_starts(case, change),)
 
 
 def _first_inference(case: Case) -> tuple[int, Infer, Call] | None:
@@ -260,19 +260,3 @@ def one_sample(case: Case) -> tuple[Case, ...]:
     program = [*case.held.program[:index], msgspec.structs.replace(step, dy=None, tape=-1)]
     program += [Infer(sample, None, step.layer) for sample in alone]
     return (rebuilt(case, program),)
-
-
-def gradient_parts(case: Case) -> tuple[Case, ...]:
-    """The case with upstream gradients a, b and a + b, all exact; nothing where it has none."""
-    if not any(isinstance(step, Train | Infer) and step.dy is not None for step in case.program):
-        return ()
-
-    def parts(rows: Array) -> tuple[Array, Array]:
-        first, _ = _on_grid(case, rows, _exponent(rows) + 2)
-        return first, np.roll(first[:, ::-1], 1, axis=1) * 2
-
-    return (
-        map_arrays(case, dy=lambda rows, _: parts(rows)[0]),
-        map_arrays(case, dy=lambda rows, _: parts(rows)[1]),
-        map_arrays(case, dy=lambda rows, _: sum(parts(rows), np.zeros(()))),
-    )

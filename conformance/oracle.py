@@ -88,7 +88,8 @@ class _Truth:
         self.growths: dict[tuple[str, str], Any] = {}
         self._dy = dy
 
-    def _sum(self, a: Array) -> Array:
+    def row_sums(self, a: Array) -> Array:
+        """Σ of each channel's row, (C, 1), as wide as the truth asks for."""
         return _exact.row_sums(a.astype(np.float64)).astype(self.host) if self.exact else a.sum(axis=1, keepdims=True)
 
     @cached_property
@@ -132,13 +133,13 @@ class _Truth:
     @_quiet
     def sum_dy(self) -> Array:
         """Σ dy, (C, 1)."""
-        return self._sum(self.dy)
+        return self.row_sums(self.dy)
 
     @cached_property
     @_quiet
     def sum_dy_centered(self) -> Array:
         """Σ dy · (x - mean), (C, 1)."""
-        return self._sum(self.dy * self.centered)
+        return self.row_sums(self.dy * self.centered)
 
     @cached_property
     @_quiet
@@ -229,7 +230,7 @@ class TrainingTruth(_Truth):
     @_quiet
     def sum_dy_centered(self) -> Array:
         """Σ dy · (x - mean), (C, 1), with dy centred too: the oracle's own error in the mean drops out."""
-        return self._sum((self.dy - self.sum_dy / self.host.type(self.count)) * self.centered)
+        return self.row_sums((self.dy - self.sum_dy / self.host.type(self.count)) * self.centered)
 
     @cached_property
     @_quiet

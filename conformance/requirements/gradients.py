@@ -3,7 +3,7 @@
 import numpy as np
 
 from adapters.program import Trace
-from conformance import derive
+from conformance import derive, derive_gradients
 from conformance.case import Case
 from conformance.evidence import NOTHING, Evidence, combine, require
 from conformance.judge import Judge, View
@@ -76,7 +76,12 @@ def input_gradients_are_orthogonal(case: Case, trace: Trace, judge: Judge) -> Ev
     return combine(parts)
 
 
-@requirement("BN-407", source="Linearity of the chain rule", derive=derive.gradient_parts, needs="training_gradients")
+@requirement(
+    "BN-407",
+    source="Linearity of the chain rule",
+    derive=derive_gradients.gradient_parts,
+    needs="training_gradients",
+)
 def gradients_are_linear(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """Gradients are linear in dy: those of a + b are those of a plus those of b."""
     if not judge.derived:

@@ -33,6 +33,7 @@ for _theme in (
     "memory",
     "orders",
     "tapes",
+    "second_order",
     "rebuilding",
     "counting",
     "cunning",
