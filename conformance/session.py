@@ -3,6 +3,7 @@
 import contextlib
 import io
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from adapters.program import Failure, Program, Trace
 from adapters.wire import TruncatedError, WireError
 from conformance.conversation import Awaited, Collector, Timeouts
 from conformance.host_process import HostProcess, TimeLimitError
+from conformance.restart import cut, first_restart, joined, without_saving
 from conformance.targets import Target
 
 __all__ = ["HostSession", "InProcessSession", "Session", "SessionError", "Timeouts", "open_session", "open_target"]
@@ -120,13 +122,15 @@ class HostSession(Session):
         self._host: HostProcess | None = None
         self._seen: set[Any] = set()
         self._started = 0
+        #: Starts that a program asked for.
+        self._wanted = 0
         self._note = ""
         self._start()
 
     @property
     def restarts(self) -> int:
-        """How often the host has been started again."""
-        return self._started - 1
+        """How often the host has been started again because it was gone."""
+        return self._started - 1 - self._wanted
 
     def _start(self) -> HostProcess:
         self._seen.clear()
@@ -169,7 +173,20 @@ class HostSession(Session):
         raise SessionError(f"{self.target}: {why} (Python: {self._python}){last}")
 
     def run(self, program: Program) -> Trace:
-        """Run a program in the host; the host is started first where there is none."""
+        """Run a program in the host; the host is started first where there is none, and anew where it asks for that."""
+        at = first_restart(program)
+        if at < 0:
+            return self._run(program)
+        with tempfile.TemporaryDirectory(prefix="bn-conformance-") as folder:
+            first, second = cut(program, at, Path(folder))
+            before = self._run(first)
+            if before.failure is not None:
+                return without_saving(before, at)
+            self.close()
+            self._wanted += 1
+            return joined(before, self.run(second), at, program.calls[at].layer)
+
+    def _run(self, program: Program) -> Trace:
         process = self._living()
         collector, since = Collector(), process.tail.count
         try:
