@@ -51,7 +51,7 @@ def installed(name: str) -> Any:
     return pytest.param(entry.target, id=name, marks=pytest.mark.skipif(missing, reason=f"{entry.module} is missing"))
 
 
-ALL = [installed(entry.name) for entry in REGISTRY]
+ALL = [installed(name) for name in ("numpy", "tf_graph.nn", "tf_graph.fused", "keras", "torch")]
 
 
 class TestCoverage:

@@ -182,6 +182,8 @@ def _safe(judge: Judge, view: View) -> Array:
             size = np.square(size) * dy * max(truth.count, 1)
         range_of_sums = min(numerics.compute.big, numerics.statistics.big) / 4
         safe = (largest < range_of_sums) & (size < min(numerics.output.big / 4, range_of_sums))
+        # There is no mean of nothing.
+        safe &= truth.count > 0
         return safe & (before.variance >= 0) & (judge.run.epsilon >= numerics.compute.tau / numerics.compute.u)
 
 
