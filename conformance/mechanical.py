@@ -6,6 +6,7 @@ Where a mutant survives, either the change makes no difference, or the suite can
 import ast
 import copy
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -204,8 +205,13 @@ class _Replace(ast.NodeTransformer):
         return node
 
 
-def changes(source: str) -> Iterator[Change]:
+@cache
+def changes(source: str) -> tuple[Change, ...]:
     """All mutations of a module's classes and functions, each different from the module and from each other."""
+    return tuple(_changes(source))
+
+
+def _changes(source: str) -> Iterator[Change]:
     tree = ast.parse(source)
     plain = ast.unparse(tree)
     seen = {plain}

@@ -28,7 +28,7 @@ from reports.mutant_records import Exhibit, Fate, Kill
 from reports.records import number
 
 #: Cases per family that every fault sees, so that the matrix shows more than its first killers.
-SEEN = 12
+SEEN = 6
 #: Exhibits that share the oracle's work in one block.
 BLOCK = 12
 #: Seconds that a case may take on one exhibit: a mutant may loop for ever.
@@ -198,6 +198,8 @@ def _trial(
     subject: Subject, pools: dict[int, Pool], fits: dict[tuple[int, Capabilities], Pool], options: Options
 ) -> _Trial:
     session = InProcessSession(subject.target, options.path)
+    # Faults warn of what they do.
+    session.warnings = "ignore"
     capabilities = session.description.capabilities
     for family, pool in pools.items():
         if (family, capabilities) not in fits:

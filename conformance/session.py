@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from adapters import host, wire
 from adapters.executor import AdapterError, describe, execute, load
@@ -68,6 +68,9 @@ class Session:
 class InProcessSession(Session):
     """Runs the adapter in this process, where a debugger can follow it and a crash ends everything."""
 
+    #: What becomes of the adapter's warnings.
+    warnings: Literal["default", "ignore"] = "default"
+
     def __init__(self, target: str, path: Sequence[str], options: Options = NO_OPTIONS) -> None:
         self.target = target
         begin = time.perf_counter()
@@ -86,7 +89,7 @@ class InProcessSession(Session):
         given = _crossed("run", program, None) if hosted else program
         with warnings.catch_warnings():
             # What warns in a host does so on its standard error; a test runner may have made it an error here.
-            warnings.simplefilter("default")
+            warnings.simplefilter(self.warnings)
             for event in execute(self._adapter, given, self.description.capabilities):
                 collector.add(event)
         trace = collector.trace()

@@ -31,7 +31,7 @@ class Layer:
 
 def test_changes_of_a_small_module() -> None:
     """Operators, constants, comparisons, statements, branches, functions, casts and caches are changed, one each."""
-    found = list(changes(SMALL))
+    found = changes(SMALL)
 
     made = [(change.kind, change.after) for change in found]
     assert ("operator", "y = x / 2") in made
@@ -49,7 +49,7 @@ def test_changes_of_a_small_module() -> None:
 
 def test_changes_of_the_reference_are_distinct_modules() -> None:
     """Every mutant of the reference is another program than the reference and than all others, and compiles."""
-    found = list(changes(SOURCE))
+    found = changes(SOURCE)
     kinds = Counter(change.kind for change in found)
 
     assert len(found) > 200
