@@ -29,6 +29,8 @@ class KnownFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     versions: str = ""
     #: Element types of x in which it fails; a failure in any other is none of it. Empty: all.
     dtypes: tuple[str, ...] = ()
+    #: Whether it fails only where an input is not in C order; a failure where all are is none of it.
+    layouts: bool = False
     #: Whether every run shows it. Where only some data do, a run without the failure does not make the entry stale.
     always: bool = True
 
@@ -51,12 +53,16 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     url: str
     versions: str = ""
     dtypes: tuple[str, ...] = ()
+    layouts: bool = False
     always: bool = True
 
     def each(self) -> list[KnownFailure]:
         """The entry for each requirement on each implementation."""
         return [
-            KnownFailure(requirement, implementation, self.reason, self.url, self.versions, self.dtypes, self.always)
+            KnownFailure(
+                *(requirement, implementation, self.reason, self.url),
+                *(self.versions, self.dtypes, self.layouts, self.always),
+            )
             for implementation in _several(self.implementation)
             for requirement in _several(self.requirement)
         ]
@@ -86,9 +92,11 @@ def read(path: Path) -> tuple[KnownFailure, ...]:
     return tuple(one for entry in entries for one in entry.each())
 
 
-def allowed(known: KnownFailure | None, dtypes: Iterable[str]) -> bool:
-    """Whether failures in these element types are all known."""
-    return known is not None and (not known.dtypes or set(dtypes) <= set(known.dtypes))
+def allowed(known: KnownFailure | None, dtypes: Iterable[str], plain: int = 0) -> bool:
+    """Whether failures in these element types, so many of them on plain memory, are all known."""
+    if known is None or (known.layouts and plain):
+        return False
+    return not known.dtypes or set(dtypes) <= set(known.dtypes)
 
 
 def find(entries: tuple[KnownFailure, ...], requirement: str, implementation: str, version: str) -> KnownFailure | None:

@@ -266,7 +266,7 @@ def _judge(tally: Tally, pooled: Pooled, run: Run, others: tuple[Run, ...] | Non
         tally.refusals[failure.message] = tally.refusals.get(failure.message, 0) + 1
     elif failure is not None:
         tally.broken += 1
-        tally.dtypes.add(pooled.case.spec.dtype)
+        tally.note(pooled.case)
         if tally.failure is None or case_size(pooled.case) < case_size((tally.broken_case or pooled).case):
             tally.failure, tally.broken_case = failure, pooled
     elif not evidence.applies:

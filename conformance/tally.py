@@ -65,8 +65,9 @@ class Tally:
     observed: dict[str, set[str]] = field(default_factory=dict)
     #: Element type of the input -> examples judged, and how many of them could have shown a fault.
     by_dtype: dict[str, tuple[int, int]] = field(default_factory=dict)
-    #: Element types of the failing and broken examples.
+    #: Element types of the failing and broken examples, and how many of them have all inputs in C order.
     dtypes: set[str] = field(default_factory=set)
+    plain: int = 0
 
     def merge(self, other: "Tally") -> None:
         """Add what the same requirement came to on other cases."""
@@ -75,6 +76,7 @@ class Tally:
         for cell, count in other.counts.items():
             self.counts[cell] = self.counts.get(cell, 0) + count
         self.dtypes |= other.dtypes
+        self.plain += other.plain
         for reason, count in other.refusals.items():
             self.refusals[reason] = self.refusals.get(reason, 0) + count
         for dtype, (judged, telling) in other.by_dtype.items():
@@ -113,7 +115,7 @@ class Tally:
             self.passed += 1
             return
         self.failing += 1
-        self.dtypes.add(pooled.case.spec.dtype)
+        self.note(pooled.case)
         if self.smallest is None or example.size < self.smallest.size:
             self.smallest = example
 
@@ -121,6 +123,12 @@ class Tally:
     def worst_ratio(self) -> float:
         """The largest ratio so far."""
         return 0.0 if self.worst is None else self.worst.ratio
+
+    def note(self, case: Case) -> None:
+        """Remember in which element type and layout a case failed."""
+        self.dtypes.add(case.spec.dtype)
+        arrays = (getattr(step, name, None) for step in case.program for name in ("x", "dy", "v"))
+        self.plain += all(a is None or a.layout == "c" for a in arrays)
 
     def refuse(self, reason: str) -> None:
         """Count an example that the implementation declares not to support."""

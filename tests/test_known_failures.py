@@ -83,6 +83,13 @@ class TestCovering:
         assert allowed(entry(), {"float16", "float32"})
         assert not allowed(None, {"float16"})
 
+    def test_layouts(self) -> None:
+        """An entry on layouts excuses no failure on plain memory."""
+        strided = KnownFailure("BN-101", "torch", "wrong", "https://example.org/1", layouts=True)
+        assert allowed(strided, {"float32"})
+        assert not allowed(strided, {"float32"}, 1)
+        assert came_to(strided, "float32")[0] == "fail"
+
 
 def came_to(known: KnownFailure | None, *dtypes: str) -> tuple[str, str]:
     """What a requirement comes to that failed in examples of these element types, or passed where there are none."""
@@ -105,7 +112,7 @@ class TestOutcome:
         assert came_to(known, "float16")[0] == "known failure"
         found, reason = came_to(known, "float16", "float32")
         assert found == "fail"
-        assert "also in other element types than float16" in reason
+        assert "also beyond the element types" in reason
 
     def test_an_entry_that_does_not_show_always_is_not_stale(self) -> None:
         """A pass makes an entry stale, unless the entry says that only some data show the failure."""

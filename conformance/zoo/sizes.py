@@ -293,12 +293,13 @@ class CountInSignedShort(NumpyLayer):
 
 
 @fault("6", "BN-101", "BN-301")
-class CountInHalf(NumpyLayer):
-    """Keeps the number of elements per channel in float16: 2049 is 2048."""
+class CountInBfloat(NumpyLayer):
+    """Keeps the number of elements per channel in bfloat16: 257 is 256."""
 
     def count(self, x: Array) -> int:
         m = super().count(x)
-        return int(np.float16(m)) if m < 65504 else 65504
+        step = 2 ** max(m.bit_length() - 8, 0)
+        return round(m / step) * step
 
 
 @fault("6", "BN-401")
@@ -326,10 +327,10 @@ class OutputOfWholeBlocks(NumpyLayer):
 
 
 @fault("6", "BN-101", "BN-609")
-class WidthsBeyondTwoHundredWrap(NumpyLayer):
-    """Takes position p % 256 of the last axis for position p, in the statistics."""
+class WidthsBeyondThirtyWrap(NumpyLayer):
+    """Takes position p % 32 of the last axis for position p, in the statistics."""
 
     def batch_statistics(self, x: Array) -> tuple[Array, Array]:
         if x.ndim - 1 not in self.axes:
             return super().batch_statistics(x)
-        return super().batch_statistics(np.take(x, np.arange(x.shape[-1]) % 256, axis=-1))
+        return super().batch_statistics(np.take(x, np.arange(x.shape[-1]) % 32, axis=-1))
