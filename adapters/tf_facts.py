@@ -1,6 +1,8 @@
 """What the installed TensorFlow does where its versions differ: found out by asking its ops, not by version numbers."""
 
 import functools
+import subprocess
+import sys
 
 import numpy as np
 
@@ -40,3 +42,25 @@ def differentiates_inference() -> bool:
         (dx,) = v1.gradients(y, [x])
         with v1.Session(config=session_config()) as session:
             return bool(np.allclose(session.run(dx), 0.75))
+
+
+_SINGLE_HALF = """
+import numpy as np, tensorflow as tf
+v1 = getattr(getattr(tf, "compat", None), "v1", tf)
+one = np.ones(1, np.float32)
+with v1.Graph().as_default():
+    x = v1.placeholder("float16", [None, 1, 1, 1])
+    dx = v1.gradients(v1.nn.fused_batch_norm(x, one, one)[0], x)
+    v1.Session().run(dx, {x: np.ones((1, 1, 1, 1))})
+"""
+
+
+@functools.lru_cache(maxsize=None)
+def differentiates_single_halves() -> bool:
+    """Whether the fused op's gradient for one element of float16 per channel comes back at all.
+
+    That of TensorFlow 1.15 aborts its process ("Check failed: dtype() == expected_dtype"), so another one tries it.
+    """
+    command = [sys.executable, "-I", "-c", _SINGLE_HALF]
+    done = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    return done.wait() == 0

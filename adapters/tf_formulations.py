@@ -166,7 +166,8 @@ class Extra:
 
     def read(self) -> Dict[str, Array]:
         """Their values."""
-        return self._session.run(self.variables) if self.variables else {}
+        found = self._session.run(self.variables) if self.variables else {}
+        return {name: np.array(value) for name, value in found.items()}
 
     def write(self, values: Dict[str, Array], fresh: bool = False) -> None:
         """Assign copies of the values; ``fresh`` makes what is not given what it was at the start."""

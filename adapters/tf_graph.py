@@ -3,7 +3,7 @@
 Graphs are kept for later layers of the same spec, because building one takes a hundred times as long as a step.
 """
 
-from typing import Optional, Tuple, Type
+from typing import List, Optional, Tuple, Type
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from adapters.interface import (
     Step,
     Unsupported,
 )
-from adapters.tf_facts import differentiates_inference, epsilon_floor, moments_grade
+from adapters.tf_facts import differentiates_inference, differentiates_single_halves, epsilon_floor, moments_grade
 from adapters.tf_formulations import BatchNormGraph, FusedGraph, NNGraph, fused_dtypes, tf
 
 
@@ -132,10 +132,21 @@ class NNBatchNorm(GraphBatchNorm):
         return Conventions(variance_grade=moments_grade(), affine_grade="F")
 
 
+class CheckedFusedGraph(FusedGraph):
+    """Refuses what would end the process."""
+
+    def run(self, x: Array, dy: Optional[Array], training: bool, update: bool) -> List[Array]:
+        """Run, unless a version's gradient op aborts on it."""
+        single = x.size == np.prod(self.spec.parameter_shape)
+        if dy is not None and single and self.spec.dtype == "float16" and not differentiates_single_halves():
+            raise Unsupported("the gradient of one element of float16 per channel aborts this version's process")
+        return super().run(x, dy, training, update)
+
+
 class FusedBatchNorm(GraphBatchNorm):
     """The fused op with a separate update of the moving statistics, as the layers of TensorFlow 1 had it."""
 
-    formulation = FusedGraph
+    formulation = CheckedFusedGraph
     capabilities = Capabilities(
         axes="single",
         dtypes=fused_dtypes(),
