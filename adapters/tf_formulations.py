@@ -50,6 +50,10 @@ class BatchNormGraph:
             #: The update where it is an act of its own, else None.
             self.updates: Any = None
             self.y = self.output()
+            if _branches_are_functions():
+                # Their gradients change the op of the branches, which a session does not notice once it has begun.
+                for y in (self.y, *self.further_outputs()):
+                    self.gradients_of(y)
             self.extra = Extra(list(self.variables.values()))
         self.session = v1.Session(graph=self.graph, config=session_config())
         self.extra.begin(self.session)
@@ -61,6 +65,10 @@ class BatchNormGraph:
     def output(self) -> Any:
         """The output for both modes; ops of the update are made here, too."""
         raise NotImplementedError
+
+    def further_outputs(self) -> List[Any]:
+        """Outputs besides that are differentiated, too."""
+        return []
 
     def training_output(self) -> Any:
         """The output in training mode, without any update."""
@@ -91,7 +99,7 @@ class BatchNormGraph:
         return a.view(tf.bfloat16.as_numpy_dtype) if self.spec.dtype == "bfloat16" else a
 
     def gradients_of(self, y: Any) -> List[Any]:
-        """The gradients of sum(y * dy); their ops, most of the graph, are added when they are first asked for."""
+        """The gradients of sum(y * dy); their ops, most of the graph, are added when they are first needed."""
         if y.name not in self._gradients:
             with self.scope():
                 self._gradients[y.name] = v1.gradients(y, [self.x, *self.trainable], self.dy)
@@ -175,6 +183,11 @@ class Extra:
         if values:
             feed = {self._assignments[name][0]: np.array(value) for name, value in values.items()}
             self._session.run([self._assignments[name][1] for name in values], feed)
+
+
+def _branches_are_functions() -> bool:
+    """Whether ``cond`` makes an op of functions, as in TensorFlow 2, and not switches and merges."""
+    return bool(getattr(v1, "control_flow_v2_enabled", bool)())
 
 
 @contextlib.contextmanager

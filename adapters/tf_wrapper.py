@@ -18,6 +18,10 @@ class TwoOutputsGraph(BatchNormGraph):
         """The output in inference mode."""
         raise NotImplementedError
 
+    def further_outputs(self) -> List[Any]:
+        """That of inference."""
+        return [self.inference]
+
     def output(self) -> Any:
         """The training output; that of inference is made beside it."""
         self.inference = self.inference_output()
