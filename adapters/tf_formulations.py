@@ -18,6 +18,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Untyped on purpose: TensorFlow has no type information, and the checks must not depend on its being installed.
 tf: Any = importlib.import_module("tensorflow")
 v1: Any = getattr(getattr(tf, "compat", None), "v1", tf)
+# Gradients are added to graphs that have been run: a conditional must have given out what they need of it by then.
+if hasattr(getattr(v1, "experimental", None), "output_all_intermediates"):
+    v1.experimental.output_all_intermediates(True)
 
 
 def session_config() -> Any:
