@@ -96,7 +96,10 @@ class GivenTorchLayer(TorchLayer):
         x_, dy_ = [self.to_torch(np.array(a)).requires_grad_(True) for a in (x, dy)]
         (dx,) = torch.autograd.grad(twin.forward(x_, training=True), [x_], dy_, create_graph=True)
         weights = [twin.tensor("gamma")] if self.spec.scale else []
-        found = torch.autograd.grad(dx, [x_, dy_, *weights], self.to_torch(v))
+        sources = [x_, dy_, *weights]
+        found = torch.autograd.grad(dx, sources, self.to_torch(v), allow_unused=True)
+        # What dx does not depend on has a gradient of zero.
+        found = [torch.zeros_like(s) if g is None else g for g, s in zip(found, sources)]
         return self.from_torch(found[0]), self.from_torch(found[1]), self.parameter(found[2]) if weights else None
 
 

@@ -58,14 +58,14 @@ def conventions(
     implementation; 3 it cannot be run.
     """
     with clear_errors(debug):
+        from conformance.introduction import meet
         from conformance.measured import measure
-        from conformance.session import open_target
         from conformance.targets import resolve, told
 
         targets = told(resolve(implementations), python, map_ or (), device)
         found = []
         for target in ready(targets, in_process, environments, cache):
-            with open_target(target, path=tuple(path or ()), in_process=in_process) as session:
+            with meet(target, path=tuple(path or ()), in_process=in_process, smoked=False) as session:
                 rows = measure(session)
                 found.append((target.name, session, rows))
                 if not json:

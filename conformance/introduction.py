@@ -135,9 +135,9 @@ class _Trials:
         self.capabilities = session.description.capabilities
         self.notes: list[str] = []
 
-    def works(self, what: str, asked: Example) -> bool:
+    def works(self, what: str, asked: Example, *more: Call) -> bool:
         """Whether the example runs. A crash or a hang does not count as a refusal: the requirements will show it."""
-        calls = [Call("train", 0, asked.x)] * self.capabilities.training + [Call("infer", 0, asked.x)]
+        calls = [Call("train", 0, asked.x)] * self.capabilities.training + [Call("infer", 0, asked.x), *more]
         failure = self.session.run(Program(asked.spec, (asked.before,), tuple(calls))).failure
         if failure is None or failure.kind in ("crash", "timeout"):
             return True
@@ -166,4 +166,8 @@ def find_capabilities(session: Session) -> tuple[Capabilities, tuple[str, ...]]:
     trials.narrow(dtypes=tuple(dtypes))
     flags = all(trials.works(f"{flag}=False", example(rank, declared, "float32", flag)) for flag in ("center", "scale"))
     trials.narrow(flags=declared.flags and flags)
+    if declared.second_order:
+        asked = example(rank, declared)
+        twice = Call("second_order", 0, asked.x, asked.dy, v=asked.x)
+        trials.narrow(second_order=trials.works("second order", asked, twice))
     return trials.capabilities, tuple(trials.notes)
