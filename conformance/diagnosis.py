@@ -19,7 +19,7 @@ from conformance.keeping import Kept
 from conformance.requirements import CATALOGUE
 
 #: A cause must explain this share of what is wrong in a case, in this share of the cases.
-EXPLAINED, CASES = 0.9, 0.8
+EXPLAINED, CASES = 0.8, 0.7
 #: Of all that a cause says, this share at most may be contradicted.
 CONTRADICTED = 0.04
 #: A cause must explain so many cases more than one of another family.

@@ -19,6 +19,8 @@ PARAMETERS = ("gamma", "beta", "moving_mean", "moving_variance")
 _ROUNDING = 32.0
 #: A model that is so many times its tolerance away from the truth says something else than the truth.
 _APART = 4.0
+#: By the cheap bound, which is too narrow for some structured data, a result is wrong beyond so many times the bound.
+_CLEAR = 4.0
 #: Share of a channel's elements that may be off by chance, where results are rounded coarsely.
 _STRAYS = 0.05
 
@@ -47,7 +49,7 @@ class Fact(NamedTuple):
 
 
 def facts(run: Run, kind: Kind = "prob") -> list[Fact]:
-    """Everything that can be judged in a run, as far as it went."""
+    """Everything that can be judged in a run, as far as it went; by the cheap bound what is clear, by others all."""
     judge = Judge(run, kind)
     found: list[Fact] = []
     with np.errstate(all="ignore"):
@@ -61,24 +63,26 @@ def facts(run: Run, kind: Kind = "prob") -> list[Fact]:
     return found
 
 
-def _fact(key: Key, op: str, got: Array, truth: Array, bound: Array, u: float) -> Fact:
+def _fact(key: Key, op: str, got: Array, truth: Array, bound: Array, u: float, clear: float = 1.0) -> Fact:
     truth, bound = (np.broadcast_to(a, got.shape) for a in (truth, bound))
     judged = np.isfinite(bound)
     off = ~(np.abs(got - truth) <= bound) & ~(np.isnan(got) & np.isnan(truth)) & (got != truth) & judged
-    return Fact(key, op, got, truth, bound, off.any(axis=1), judged.any(axis=1) & ~off.any(axis=1), u)
+    clearly = off & ~(np.abs(got - truth) <= clear * bound)
+    return Fact(key, op, got, truth, bound, clearly.any(axis=1), judged.any(axis=1) & ~off.any(axis=1), u)
 
 
 def _results(judge: Judge, view: View) -> Iterator[Fact]:
     if view.trace.step is None or view.call.op not in ("train", "infer"):
         return
     numerics = judge.run.numerics
+    clear = _CLEAR if judge.kind == "prob" else 1.0
     u = max(numerics.compute.u, numerics.output.u)
     truth = judge.truth(view)
     for quantity in RESULTS:
         got = judge.got(view, quantity)
         if got is not None and got.size and (quantity == "y" or view.call.dy is not None):
             bound = judge.bound(view, quantity)
-            yield _fact((view.number, quantity), view.call.op, got, getattr(truth, quantity), bound, u)
+            yield _fact((view.number, quantity), view.call.op, got, getattr(truth, quantity), bound, u, clear)
 
 
 def _state(run: Run, view: View, kind: Kind) -> Iterator[Fact]:

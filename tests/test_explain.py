@@ -2,6 +2,7 @@
 
 import math
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from adapters.interface import Capabilities
 from adapters.program import Failure, Program, Trace
 from conformance import explain
-from conformance.case import Case, Infer, Start, Train
+from conformance.case import Case, Infer, Start, Train, load, save
 from conformance.derive import permuted
 from conformance.evidence import Evidence, require
 from conformance.explain import RESTARTS, judge_case, shrink, size
@@ -18,6 +19,7 @@ from conformance.pool import Pool, Pooled, draw
 from conformance.requirements import CATALOGUE, Requirement
 from conformance.session import Session, SessionError, open_session
 from conformance.survey import survey
+from tests._commands import invoke
 from tests._judged import REFERENCE, SPEC, Fake, case, dies, infer, judged_y, made, train
 
 #: Faults of the zoo, the requirement that they fail, and how large a case may remain: steps, elements per channel.
@@ -250,3 +252,41 @@ def test_the_survey_and_the_search_agree() -> None:
     assert again is not None
     assert again.evidence == tally.smallest.evidence
     assert explain.ATTEMPTS >= 100
+
+
+class TestShrinkingAgain:
+    """A saved case, which holds arrays and no recipe, shrinks too."""
+
+    def test_positions_are_left_out(self) -> None:
+        """Positions along the free axes go while the case still fails; the shapes of x and dy stay the same."""
+        held = case(train(32)).held
+        requirement = made(
+            lambda c, t, j: require(all(call.x is None or len(call.x) < 5 for call in c.expanded.calls), "five")
+        )
+        with open_session(REFERENCE, in_process=True) as session:
+            found = shrink(requirement, Pooled(held, b""), (SPEC,), session, 20)
+        assert found is not None
+        (call,) = found.case.expanded.calls
+        assert call.x is not None
+        assert len(call.x) == 5
+
+    def test_the_command(self, tmp_path: Path) -> None:
+        """``replay --shrink`` saves the smaller case beside the first, which fails the same requirement."""
+        large = case(train(40), infer(3), train(2))
+        file = tmp_path / "case.json"
+        save(large, file, requirement="BN-101", implementation="conformance.zoo.statistics:UnbiasedNormalization")
+
+        done = invoke("replay", file, "--shrink", "--in-process")
+
+        assert done.code == 1
+        smaller = tmp_path / "case-smaller.json"
+        assert str(smaller) in done.out
+        again, id_, _ = load(smaller)
+        assert id_ == "BN-101"
+        assert size(again) < size(large)
+        once_more = invoke("replay", smaller, "--in-process")
+        assert once_more.code == 1
+        assert "BN-101 fails" in once_more.out
+        right = invoke("replay", file, "--shrink", "--in-process", "--implementation", "numpy")
+        assert right.code == 0
+        assert "smaller" not in right.out
