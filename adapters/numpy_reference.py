@@ -44,7 +44,7 @@ class NumpyTape(Tape):
         """Return y and the gradients of sum(y * dy) of the recorded call."""
         gradients = self.layer.training_gradients if self.training else self.layer.inference_gradients
         found = gradients(self.layer.widened(self.x), self.layer.widened(dy), self.mean, self.r)
-        return self.layer.result(self.x, self.output, found)
+        return self.layer.result(self.x, self.layer.widened(self.output), found)
 
 
 class NumpyLayer(Layer):
