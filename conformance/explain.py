@@ -164,7 +164,7 @@ def _fewer_positions(step: Train | Infer | SecondOrder, spec: Spec) -> Iterator[
         extent = x.shape[axis]
         for fewer in sorted({1, extent // 2, extent - 1} - {0, extent}):
             parts = {
-                name: Given.of(np.take(held.array, range(fewer), axis=axis))
+                name: Given.of(np.take(held.array, range(fewer), axis=axis), held.layout)
                 for name, held in ((name, getattr(step, name, None)) for name in ("x", "dy", "v"))
                 if isinstance(held, Given)
             }

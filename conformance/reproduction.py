@@ -13,7 +13,7 @@ import numpy as np
 
 from adapters.interface import Array, Spec
 from adapters.program import Call, Trace
-from conformance.case import Case
+from conformance.case import Case, Instruction
 from conformance.diagnosis import concerns
 from conformance.diagnosis_facts import PARAMETERS, Fact, facts
 from conformance.judge import Run
@@ -56,9 +56,16 @@ def script(failing: Failing, target: str, path: tuple[str, ...], runs: Iterable[
         broken = trace.failure is not None and trace.failure.kind in ("error", "crash")
         fact = None if broken else _fact(run, failing.quantities)
         told = run.program.calls if fact is None else run.program.calls[: fact.key[0] + 1]
-        if (broken or fact is not None) and all(call.op in OPERATIONS and call.update for call in told):
+        plain = all(_plain(*pair) for pair in zip(told, case.program, strict=False))
+        if (broken or fact is not None) and plain:
             return _Writer(kind, Subject(subject, path), run, fact).script(failing)
     return ""
+
+
+def _plain(call: Call, step: Instruction) -> bool:
+    """Whether there are words for a call: what is about the memory of its arrays would not show in a script."""
+    layouts = {getattr(getattr(step, name, None), "layout", "c") for name in ("x", "dy")}
+    return call.op in OPERATIONS and call.update and layouts == {"c"}
 
 
 def _size(run: Run) -> int:

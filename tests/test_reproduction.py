@@ -10,7 +10,7 @@ import pytest
 
 from adapters.interface import Array, Spec
 from adapters.program import Failure, Trace
-from conformance.case import Case, Infer, SetState, Start, Train, given
+from conformance.case import Case, Given, Infer, SetState, Start, Train, given
 from conformance.explain import Smallest, judge_case
 from conformance.pool import draw
 from conformance.reproduction import Failing, array, script
@@ -221,6 +221,8 @@ def test_nothing_to_show() -> None:
     assert script(FAILING, "adapters.numpy_reference:NumpyReference", (), [(right, traced(right))]) == ""
     broken = Trace(None, (), (), failure=Failure("crash", "killed"))
     assert script(FAILING, "cmd:./a.out", (), [(right, broken)]) == ""
+    strided = Case(SPEC, (Start(),), (Train(Given.of(values(4, 3), "strided")),))
+    assert script(FAILING, "mine:Adapter", (), [(strided, broken)]) == ""
     assert script(FAILING, "mine:Adapter", (), [(right, broken)]) != ""
 
 
