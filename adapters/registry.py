@@ -124,13 +124,6 @@ REGISTRY: Tuple[Entry, ...] = (
         "tf.contrib.layers.batch_norm, updates_collections=None",
     ),
     Entry(
-        "tf_graph.contrib_zero_debias",
-        "adapters.tf_contrib:DebiasedContribBatchNorm",
-        "tensorflow.contrib",
-        "",
-        "tf.contrib.layers.batch_norm, zero_debias_moving_mean=True",
-    ),
-    Entry(
         "tf_graph.contrib_cond",
         "adapters.tf_contrib:CondContribBatchNorm",
         "tensorflow.contrib",

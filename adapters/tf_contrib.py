@@ -77,12 +77,6 @@ class InlineContribGraph(ContribGraph):
         return self.made
 
 
-class DebiasedContribGraph(ContribGraph):
-    """``zero_debias_moving_mean=True``: the moving mean is divided by 1 - decay ** steps."""
-
-    options = {"fused": False, "zero_debias_moving_mean": True}
-
-
 class CollectedCondContribGraph(ContribGraph):
     """Two layers that share variables, one for each mode, chosen by ``tf.cond``; the train step waits for the updates.
 
@@ -163,17 +157,6 @@ class InlineContribBatchNorm(LibraryBatchNorm):
     notes = (
         "is_training is a placeholder; fused=False, updates_collections=None",
         "a step: computing the output with is_training=True",
-    )
-
-
-class DebiasedContribBatchNorm(LibraryBatchNorm):
-    """With a moving mean that does not remember its start."""
-
-    formulation = DebiasedContribGraph
-    capabilities = LAST._replace(separate_update=True)
-    notes = (
-        "is_training is a placeholder; fused=False, zero_debias_moving_mean=True",
-        "a step: running the train step, which waits for the ops in UPDATE_OPS; computing output or gradients is none",
     )
 
 
