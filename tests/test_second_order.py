@@ -8,10 +8,14 @@ import pytest
 from adapters.interface import Array
 from conformance._bounds import Numerics
 from conformance._growth import Kind
+from conformance.case import Given, Infer
 from conformance.complex_step import along, direction, input_gradient, normalized, output
 from conformance.formats import FORMATS
+from conformance.judge import Judge
 from conformance.oracle import InferenceTruth, TrainingTruth
+from conformance.requirements import CATALOGUE
 from conformance.second_order import SecondBounds, SecondTruth
+from tests._judged import case, run, values
 
 SINGLE = Numerics(FORMATS["float32"], FORMATS["float32"], FORMATS["float32"], "A", "F")
 Way = Callable[[Array, Array, Array, Array, float], tuple[Array, Array, Array]]
@@ -149,3 +153,15 @@ class TestBounds:
         bounds = SecondBounds(found, SINGLE, "prob")
         assert np.isinf(bounds.x).all()
         assert np.isinf(bounds.gamma).all()
+
+
+def test_what_is_not_finite_has_no_derivative() -> None:
+    """A NaN that stays in its element, as it should in inference, is no failure; the other channels are judged."""
+    x = values(8, 3)
+    x[0, 1] = np.nan
+    judged = run(case(Infer(Given.of(x), Given.of(values(8, 3, seed=1)))))
+    found = CATALOGUE["BN-430"].check(judged.case, judged.trace, Judge(judged))
+
+    assert not found.fails
+    assert found.unbounded > 0
+    assert found.compared > 0

@@ -69,7 +69,7 @@ def gradient_penalty(case: Case, trace: Trace, judge: Judge) -> Evidence:
                 # The cotangent that was handed over is the penalty's, rounded.
                 apart = np.abs(np.sum((truth.of_v.dy - exact) * moved, axis=1, keepdims=True))
                 got = np.sum(other.run.rows(second.x) * signs, axis=1, keepdims=True)
-                allowed = np.sum(bounds.x, axis=1, keepdims=True) + apart
+                allowed = _where_finite(expected, np.sum(bounds.x, axis=1, keepdims=True) + apart)
             parts.append(other.compare("derivative of the penalty", got, expected, allowed, view))
     return combine(parts)
 
@@ -90,6 +90,11 @@ def second_order_changes_no_state(case: Case, trace: Trace, judge: Judge) -> Evi
     return combine(parts)
 
 
+def _where_finite(derivative: Array, bound: Array) -> Array:
+    """The bound, infinite where there is no derivative, since an element of the channel is not finite."""
+    return np.where(np.isfinite(derivative), bound, np.inf)
+
+
 def _directional(judge: Judge, view: View) -> list[Evidence]:
     """Compare the gradients of a step, summed along a direction, with the derivative of Σ y·dy along it."""
     got, truth = judge.got(view, "dx"), judge.truth(view)
@@ -102,15 +107,16 @@ def _directional(judge: Judge, view: View) -> list[Evidence]:
 
     with np.errstate(all="ignore"):
         expected = total(truth.dy * along(output(truth), truth.x, signs))
-        part = judge.compare(
-            "Σ ±dx", total(got * signs), expected, total(judge.bound(view, "dx")), view, scale=total(np.abs(truth.dx))
-        )
-        parts = [part]
+        allowed = _where_finite(expected, total(judge.bound(view, "dx")))
+        parts = [
+            judge.compare("Σ ±dx", total(got * signs), expected, allowed, view, scale=total(np.abs(truth.dx))),
+        ]
         dgamma = judge.got(view, "dgamma")
         if dgamma is not None:
             # Σ y·dy is linear in γ: its derivative is its value for γ = 1 and β = 0.
             wanted = total(truth.dy * normalized(truth))
-            parts.append(judge.compare("dgamma", dgamma, wanted, judge.bound(view, "dgamma"), view))
+            allowed = _where_finite(wanted, judge.bound(view, "dgamma"))
+            parts.append(judge.compare("dgamma", dgamma, wanted, allowed, view))
     return parts
 
 
