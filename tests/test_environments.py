@@ -173,7 +173,7 @@ def test_a_case_of_an_environment_is_replayed_there(listed: Environments) -> Non
     pretend(listed, "first")
     faulty = "conformance.zoo.statistics:UnbiasedNormalization"
     assert invoke("run", f"{faulty}@first", "-k", "BN-101", "--cases", "20", "--path", str(ROOT)).code == 1
-    (case,) = Path("results/cases").glob("*smallest*")
+    (case,) = Path("results/cases").glob("*smallest*.json")
     ended = invoke("replay", case, "--path", str(ROOT))
     assert ended.code == 1
     assert "UnbiasedNormalization@first" in ended.out

@@ -12,6 +12,7 @@ from conformance.judge import Judge, View
 from conformance.requirements._catalogue import requirement
 
 CHAIN = "The chain rule on Ioffe & Szegedy 2015, section 3"
+NEEDED = "second_order training_gradients"
 SECOND = ("second_order",)
 
 
@@ -27,19 +28,19 @@ def _against_truth(judge: Judge, view: View, name: str) -> Evidence:
     return judge.compare(label, got, getattr(truth, name), getattr(bounds, name), view)
 
 
-@requirement("BN-420", source=CHAIN, ops=SECOND, needs="second_order")
+@requirement("BN-420", source=CHAIN, ops=SECOND, needs=NEEDED)
 def second_order_of_input(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """∂/∂x Σ v·dx = γ·r²·(x̂·(3VG − cov(v, dy)) − (v − v̄)·G − (dy − mean(dy))·V) with G = mean(dy·x̂), V = mean(v·x̂)."""
     return combine([_against_truth(judge, view, "x") for view in judge.steps("second_order")])
 
 
-@requirement("BN-421", source=CHAIN, ops=SECOND, needs="second_order")
+@requirement("BN-421", source=CHAIN, ops=SECOND, needs=NEEDED)
 def second_order_of_upstream(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """∂/∂dy Σ v·dx is the formula of dx with v in place of dy: the Jacobian of batch normalization is symmetric."""
     return combine([_against_truth(judge, view, "dy") for view in judge.steps("second_order")])
 
 
-@requirement("BN-422", source=CHAIN, ops=SECOND, needs="second_order")
+@requirement("BN-422", source=CHAIN, ops=SECOND, needs=NEEDED)
 def second_order_of_gamma(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """∂/∂γ Σ v·dx = m·r·(cov(v, dy) − V·G): dx is proportional to γ."""
     return combine([_against_truth(judge, view, "gamma") for view in judge.steps("second_order")])
@@ -50,7 +51,7 @@ def second_order_of_gamma(case: Case, trace: Trace, judge: Judge) -> Evidence:
     source="Gulrajani et al. 2017: gradient penalty",
     ops=SECOND,
     derive=derive_gradients.penalized,
-    needs="second_order",
+    needs=NEEDED,
 )
 def gradient_penalty(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """The gradient of the penalty ½·|W·dx|², W a linear layer over the channels, is its derivative in any direction."""
@@ -74,7 +75,7 @@ def gradient_penalty(case: Case, trace: Trace, judge: Judge) -> Evidence:
     return combine(parts)
 
 
-@requirement("BN-424", source="Differentiation has no side effects", ops=SECOND, needs="second_order")
+@requirement("BN-424", source="Differentiation has no side effects", ops=SECOND, needs=NEEDED)
 def second_order_changes_no_state(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """Computing gradients of gradients leaves γ, β and the moving statistics as they are, to the bit."""
     parts = []

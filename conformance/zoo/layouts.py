@@ -82,7 +82,7 @@ class BatchStrideComputed(Misread):
         return as_strided(a, a.shape, (min(computed, a.strides[0]), *a.strides[1:]))
 
 
-@fault("6", *CAUGHT, reference="pytorch#175189: channels_last on MPS")
+@fault("6", *CAUGHT, reference="pytorch#175189, channels_last on MPS")
 class ChannelsLastMemoryReadAsFirst(Misread):
     """Reads channels-last memory, from rank 3 on, as channels-first memory."""
 

@@ -24,7 +24,7 @@ class Parts(NumpyLayer):
         return normalized, g, vc, along_g, along_v, self.sum(vc * g) / m, r
 
 
-@fault("4", "BN-420", "BN-423", reference="tensorflow#19609: tf.nn.moments stops the gradient of the mean")
+@fault("4", "BN-420", "BN-423", reference="tensorflow#19609, tf.nn.moments stops the gradient of the mean")
 class MeanStoppedInVariance(Parts):
     """Takes the mean in the variance for a constant: right for dx, since Σ (x − μ) = 0, but not for its gradient."""
 
