@@ -40,7 +40,7 @@ class SetIgnoresVariance(NumpyLayer):
         super().set_state(state._replace(moving_variance=None))
 
 
-@fault("7", "BN-706")
+@fault("7", "BN-706", "BN-704", "BN-206")
 class SetIgnoresGammaAfterTraining(NumpyLayer):
     """Does not set gamma once the layer was trained."""
 
