@@ -228,7 +228,8 @@ class DividesByDeviation(NumpyLayer):
         return self.scale() * ((x - mean) / (1 / r)) + self.shift()
 
 
-@variant()
+# The reference's file has no extra arrays.
+@variant(capabilities=EVERYTHING._replace(save=False))
 class BatchesCounted(NumpyLayer):
     """Counts the training batches in its extra state, as torch does."""
 
