@@ -20,8 +20,22 @@ def refuse_undeclared(spec: Spec, capabilities: Capabilities, modes: Tuple[str, 
         raise Unsupported("no rank {}".format(spec.rank))
     if spec.dtype not in capabilities.dtypes:
         raise Unsupported("no dtype {}".format(spec.dtype))
-    if len(spec.axis) != 1 and capabilities.axes not in ("several", "activations"):
-        raise Unsupported("one channel axis, not {}".format(spec.axis))
+    if not takes_axes(spec, capabilities.axes):
+        raise Unsupported("axes {}: declared are {!r} only".format(spec.axis, capabilities.axes))
+    if not (capabilities.flags or spec.center and spec.scale):
+        raise Unsupported("no center=False and no scale=False")
+
+
+def takes_axes(spec: Spec, axes: str) -> bool:
+    """Whether the channel axes of a spec are among those that a capability's ``axes`` stands for."""
+    found = spec.channel_axes
+    return {
+        "last": found == (spec.rank - 1,),
+        "second": found == (1,),
+        "single": len(found) == 1,
+        "several": True,
+        "activations": found == tuple(range(1, spec.rank)),
+    }.get(axes, False)
 
 
 def parameter_names(spec: Spec) -> List[str]:

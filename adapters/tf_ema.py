@@ -76,7 +76,7 @@ class GlobalNormalizationBatchNorm(GraphBatchNorm):
     """The op in a graph that assigns the moving statistics itself."""
 
     formulation = GlobalNormalizationGraph
-    capabilities = Capabilities(axes="last", save=True)
+    capabilities = Capabilities(axes="last", second_order=True, save=True)
     notes: Tuple[str, ...] = (
         "scale=True is scale_after_normalization=True, scale=False is False, with a gamma of ones that is not used",
         "a step: computing the output with is_training=True",
@@ -91,7 +91,7 @@ class EMABatchNorm(GraphBatchNorm):
     """The helper as it was published: moments over axes 0, 1 and 2, for convolutions."""
 
     formulation = EMAGraph
-    capabilities = Capabilities(ranks=(4,), axes="last", separate_update=True, save=True)
+    capabilities = Capabilities(ranks=(4,), axes="last", separate_update=True, second_order=True, save=True)
     notes = (
         "the normalizer object: moments over all axes but the last",
         "a step: running the assigner after the training output, which assigns the batch's mean and variance",

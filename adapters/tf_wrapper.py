@@ -110,7 +110,7 @@ class WrapperBatchNorm(GraphBatchNorm):
     """The wrapper around ``batch_normalization``."""
 
     formulation = WrapperGraph
-    capabilities = Capabilities(axes="several", save=True)
+    capabilities = Capabilities(axes="several", second_order=True, save=True)
     notes: Tuple[str, ...] = (
         "two graphs; a checkpoint carries the variables from that for training to that for inference",
         "a step: evaluating anything that needs the training graph's output, such as its accuracy on other data",
@@ -125,7 +125,7 @@ class ByHandBatchNorm(WrapperBatchNorm):
     """The formula written out."""
 
     formulation = ByHandGraph
-    capabilities = Capabilities(axes="last", save=True)
+    capabilities = Capabilities(axes="last", second_order=True, save=True)
 
     def conventions(self, spec: Spec) -> Conventions:
         """The mean is subtracted first."""

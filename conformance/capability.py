@@ -1,21 +1,14 @@
 """What an implementation is asked for, by the capabilities that it declares."""
 
+from adapters.common import takes_axes
 from adapters.interface import Capabilities, Spec
 
 
 def refusal(spec: Spec, capabilities: Capabilities) -> str:
     """Why a case of this spec is not asked for, by the declared capabilities; empty where it is."""
-    axes = spec.channel_axes
-    placed = {
-        "last": axes == (spec.rank - 1,),
-        "second": axes == (1,),
-        "single": len(axes) == 1,
-        "several": True,
-        "activations": axes == tuple(range(1, spec.rank)),
-    }
     if spec.rank not in capabilities.ranks:
         return f"declares no rank {spec.rank}"
-    if not placed.get(capabilities.axes, False):
+    if not takes_axes(spec, capabilities.axes):
         return f"declares axes {capabilities.axes!r} only"
     if spec.dtype not in capabilities.dtypes:
         return f"declares no {spec.dtype}"

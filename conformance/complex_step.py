@@ -17,12 +17,16 @@ Function = Callable[[Array], Array]
 
 
 def along(function: Function, x: Array, direction: Array) -> Array:
-    """The derivative of ``function`` at x along a direction, both real, in the precision of x."""
+    """The derivative of ``function`` at x along a direction, both real, in the precision of x.
+
+    Each channel has a step of its own, small beside the spread of its elements: channels may be of very different
+    scale, and a step of the size of one's deviation is no derivative.
+    """
     kind: Any = np.clongdouble if x.dtype.itemsize > 8 else np.complex128
-    largest = np.max(np.abs(x), initial=0.0)
-    step = np.ldexp(1.0, int(np.frexp(largest)[1]) - 100) if largest > 0 else np.ldexp(1.0, -100)
-    stepped = x.astype(kind) + kind(1j) * (direction * step).astype(kind)
-    return np.imag(function(stepped)) / x.dtype.type(step)
+    spread = np.max(np.abs(x - x[:, :1]), axis=1, keepdims=True, initial=0.0)
+    steps = np.ldexp(x.dtype.type(1), np.frexp(spread)[1] - 100)
+    stepped = x.astype(kind) + kind(1j) * (direction * steps).astype(kind)
+    return np.imag(function(stepped)) / steps
 
 
 def _centered(x: Array) -> tuple[Array, Array]:

@@ -70,6 +70,16 @@ class TestDerivatives:
         assert np.allclose(np.sum(found.dx * signs, axis=1), expected, rtol=1e-11)
         assert np.allclose(found.dgamma[:, 0], np.sum(found.dy * normalized(found), axis=1), rtol=1e-12)
 
+    def test_channels_of_any_scale(self) -> None:
+        """Channels of very different scales, and constant ones, side by side are differentiated as they are alone."""
+        x, dy, _, gamma = data(5)
+        x = x * np.array([[2.0**-60], [1.0], [2.0**60], [0.0]], np.float32)
+        found = TrainingTruth(x, gamma, None, 1e-30, dy)
+        signs = direction(x.shape, 5)
+        expected = np.sum(found.dy * along(output(found), found.x, signs), axis=1)
+        assert np.allclose(np.sum(found.dx * signs, axis=1), expected, rtol=1e-10, atol=0)
+        assert np.all(expected != 0)
+
     def test_inference(self) -> None:
         """So they are in inference, where the statistics are constants."""
         x, dy, _, gamma = data(2)
