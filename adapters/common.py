@@ -22,7 +22,7 @@ def refuse_undeclared(spec: Spec, capabilities: Capabilities, modes: Tuple[str, 
         raise Unsupported("no dtype {}".format(spec.dtype))
     if not takes_axes(spec, capabilities.axes):
         raise Unsupported("axes {}: declared are {!r} only".format(spec.axis, capabilities.axes))
-    if not (capabilities.flags or spec.center and spec.scale):
+    if not (capabilities.flags or (spec.center and spec.scale)):
         raise Unsupported("no center=False and no scale=False")
 
 
