@@ -87,7 +87,15 @@ def run(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of the cases (default: 1; with nightly a fresh one).")
     ] = None,
-    workers: Annotated[int, typer.Option("-n", min=1, metavar="WORKERS", help="Worker processes.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "-n",
+            min=1,
+            metavar="WORKERS",
+            help="Worker processes. Default: one per processor, 4 at most; one where there is little to do.",
+        ),
+    ] = None,
     threads: Annotated[
         int, typer.Option(min=1, metavar="N", help="Threads that the implementation's libraries may use.")
     ] = 1,
@@ -116,8 +124,9 @@ def run(
         from conformance.plan import PROFILES, SHORT_EXPLAINING
         from conformance.progress import watch
         from conformance.targets import told
+        from conformance.workers import fitting_workers
 
-        if in_process and workers > 1:
+        if in_process and workers and workers > 1:
             _fail("--in-process runs everything in this process: it cannot be combined with -n", 2)
         if in_process and python:
             _fail("--in-process runs everything in this process: it cannot be combined with --python", 2)
@@ -135,7 +144,7 @@ def run(
         )
         head = runner.header(plan, profile, _seed(profile, seed), cases or PROFILES[profile].cases)
         with watch() as tell:
-            results = runner.run(plan, head, workers, tell)
+            results = runner.run(plan, head, workers or fitting_workers(plan, head.cases_per_family), tell)
         code = _conclude([out / runner.FILE_NAME], out / "report.html", results, debug)
     raise typer.Exit(code)
 

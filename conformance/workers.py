@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NoReturn
 
+from conformance.families import FAMILIES
 from conformance.plan import Plan
 from conformance.sessions import Sessions
 from conformance.tally import Survey
@@ -32,8 +33,27 @@ Progress = Callable[[int], None]
 Task = Unit | Conclusion
 Done = Surveyed | Concluded
 
+#: Where nobody says how many workers to start: so many at most, and one more for so many cases, since each imports the
+#: framework anew.
+MOST_WORKERS, CASES_PER_WORKER = 4, 200
 #: Seconds for a worker to end by itself, and to end its host when it is told to.
 _PATIENCE = 10.0
+
+
+def fitting_workers(plan: Plan, cases_per_family: int) -> int:
+    """How many workers to start where nobody says.
+
+    With ``fail_fast`` it is one: which case fails first is then the same on each machine.
+    """
+    if plan.fail_fast or plan.in_process:
+        return 1
+    cases = len(plan.targets) * sum(FAMILIES[family].count(cases_per_family) for family in plan.families)
+    return min(_processors(), MOST_WORKERS, 1 + cases // CASES_PER_WORKER)
+
+
+def _processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Gathering:

@@ -53,6 +53,17 @@ def test_a_seed_makes_a_run_and_workers_do_not_change_it(tmp_path: Path) -> None
     assert [made[folder].footer.workers for folder in "ab" if made[folder].footer] == [1, 2]  # type: ignore[union-attr]
 
 
+def test_workers_where_nobody_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run has a worker per processor, no more than four, and one alone where there is little to do or fail_fast."""
+    plan = Plan(resolve(("numpy",)), ("BN-101", "BN-201"), {}, tmp_path)
+    for processors, expected in ((1, 1), (2, 2), (64, 4)):
+        monkeypatch.setattr(workers, "_processors", lambda found=processors: found)
+        assert workers.fitting_workers(plan, 1000) == expected
+    assert workers.fitting_workers(plan, 8) == 1
+    assert workers.fitting_workers(plan._replace(fail_fast=True), 1000) == 1
+    assert workers.fitting_workers(plan._replace(in_process=True), 1000) == 1
+
+
 def test_in_process_finds_the_same(tmp_path: Path) -> None:
     """Without a host the same requirements fail at the same ratios."""
     found = []
