@@ -122,7 +122,7 @@ def test_hostile_adapters_cost_their_own_results_alone(tmp_path: Path, capfd: py
         pools={},
         out=tmp_path,
         explaining=0.2,
-        timeouts=Timeouts(first=2.0, later=1.0),
+        timeouts=Timeouts(first=8.0, later=4.0),
     )
     found = run(plan, 12, 2)
     kinds = {name: {r.outcome for r in found.results if r.implementation == name} for name in (*names, "numpy")}
