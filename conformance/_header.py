@@ -14,6 +14,7 @@ from conformance.plan import Plan
 from conformance.requirements import CATALOGUE
 from conformance.unit import Observed, Surveyed, declared, declared_conventions
 from reports.records import Header, Implementation, RequirementInfo
+from reports.settling_record import Settling
 
 #: Notes of an implementation that are kept, and characters of each.
 MOST_NOTES, LONGEST_NOTE = 20, 500
@@ -73,7 +74,11 @@ def environment() -> dict[str, str]:
 
 
 def implementation(
-    done: Surveyed, conventions: set[Conventions], observed: Observed, accuracy: tuple[Measured, ...]
+    done: Surveyed,
+    conventions: set[Conventions],
+    observed: Observed,
+    accuracy: tuple[Measured, ...],
+    settling: Settling | None,
 ) -> Implementation:
     """The line on an implementation, as far as it is known."""
     who = done.description
@@ -94,4 +99,5 @@ def implementation(
         observed=observed.seen,
         contradicted=observed.contradicted,
         accuracy=[recorded(measured) for measured in accuracy],
+        settling=settling,
     )

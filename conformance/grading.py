@@ -54,6 +54,8 @@ class Rung(NamedTuple):
     kappa: float
     variance: float
     output: float
+    #: The largest relative errors there, of "variance" and "output", and the largest that each grade's bound allows.
+    errors: tuple[tuple[str, float], ...] = ()
 
 
 class Measured(NamedTuple):
@@ -149,16 +151,19 @@ def judged(run: Run) -> Measured:
     estimator = _estimator(got, training)
     truth = unbiased(training.variance, training.count) if estimator == "unbiased" else training.variance
     compute = _arithmetic(run)
-    lost_variance = np.abs(got - truth) / truth / compute.u
+    off = np.abs(got - truth)
     y = np.abs(run.rows(step.y) - inference.y)
     scale = np.sqrt(np.mean(np.square(inference.y - inference.beta), axis=1, keepdims=True))
-    lost_output = np.max(y, axis=1, keepdims=True) / scale / run.numerics.output.u
     formats = compute.digits, run.numerics.output.digits
-    ladder = _ladder(dtype, lost_variance, lost_output, formats)
+    variances = {g: _variance_bound(run, training, g, estimator) for g in "ABC"}
+    outputs = {g: _output_bound(run, inference, g) for g in "SF"}
+    relative = {name: error / truth for name, error in {"variance": off, **variances}.items()}
+    relative |= {name: error / scale for name, error in {"output": y, **outputs}.items()}
+    ladder = _ladder(dtype, relative, (compute.u, run.numerics.output.u), formats)
     return Measured(
         dtype,
-        _best(dtype, "ABC", np.abs(got - truth), {g: _variance_bound(run, training, g, estimator) for g in "ABC"}),
-        _best(dtype, "SF", y, {g: _output_bound(run, inference, g) for g in "SF"}),
+        _best(dtype, "ABC", off, variances),
+        _best(dtype, "SF", y, outputs),
         _gone(ladder, formats[0] / 2),
         _gone(ladder, formats[0]),
         estimator,
@@ -206,17 +211,21 @@ def _best(dtype: str, grades: str, error: Array, bounds: dict[str, Array]) -> st
     return WORSE
 
 
-def _ladder(dtype: str, variance: Array, output: Array, formats: tuple[int, int]) -> tuple[Rung, ...]:
-    """The digits lost on each rung, of those that there are, from the errors in units of the roundoff."""
+def _ladder(
+    dtype: str, relative: dict[str, Array], units: tuple[float, float], formats: tuple[int, int]
+) -> tuple[Rung, ...]:
+    """The digits lost on each rung, of those that there are, and the relative errors that they are lost by."""
     rungs = []
     for rung, kappa in enumerate(LADDERS[dtype]):
         here = slice(rung * CHANNELS_PER_RUNG, (rung + 1) * CHANNELS_PER_RUNG)
-        rungs.append(Rung(kappa, _digits(variance[here], formats[0]), _digits(output[here], formats[1])))
+        largest = {name: float(np.max(errors[here])) for name, errors in relative.items()}
+        variance = _digits(largest["variance"] / units[0], formats[0])
+        output = _digits(largest["output"] / units[1], formats[1])
+        rungs.append(Rung(kappa, variance, output, tuple(largest.items())))
     return tuple(rungs)
 
 
-def _digits(errors: Array, most: int) -> float:
-    largest = float(np.max(errors))
+def _digits(largest: float, most: int) -> float:
     return round(min(math.log2(max(largest, 1.0)), most), 1) if math.isfinite(largest) else float(most)
 
 
@@ -229,7 +238,12 @@ def _worst(parts: list[Measured]) -> Measured:
     variance = max((part.variance_grade for part in parts), key=("", "A", "B", "C", WORSE).index)
     affine = max((part.affine_grade for part in parts), key=("", "S", "F", WORSE).index)
     ladder = tuple(
-        Rung(rungs[0].kappa, max(r.variance for r in rungs), max(r.output for r in rungs))
+        Rung(
+            rungs[0].kappa,
+            max(r.variance for r in rungs),
+            max(r.output for r in rungs),
+            tuple((name, max(dict(r.errors)[name] for r in rungs)) for name, _ in rungs[0].errors),
+        )
         for rungs in zip(*(part.ladder for part in parts), strict=True)
     )
     estimators = "/".join(sorted({part.estimator for part in parts}))
@@ -245,6 +259,15 @@ def recorded(measured: Measured) -> Accuracy:
         affine_grade=measured.affine_grade,
         half_gone=number(measured.half_gone),
         all_gone=number(measured.all_gone),
-        ladder=[RungRecord(kappa=r.kappa, variance=r.variance, output=r.output) for r in measured.ladder],
+        ladder=[
+            RungRecord(
+                kappa=r.kappa,
+                variance=r.variance,
+                output=r.output,
+                # Three digits are more than a plot shows.
+                errors={name: number(float(f"{error:.3g}")) for name, error in r.errors},
+            )
+            for r in measured.ladder
+        ],
         reason=measured.reason,
     )

@@ -32,6 +32,7 @@ from conformance.unit import (
 )
 from conformance.workers import Done, run_all
 from reports.records import Footer, Header, Line, Outcome, Results
+from reports.settling_record import Settling
 from reports.store import Writer, read
 from reports.verdict import exit_code
 
@@ -141,6 +142,7 @@ class _Run:
         #: What was seen of them, once the family has run that measures them.
         self._observed: dict[str, Observed] = {}
         self._accuracy: dict[str, tuple[Measured, ...]] = {}
+        self._settling: dict[str, Settling | None] = {}
         #: Surveys of implementations that are not concluded, and the families that they are of.
         self._open: dict[str, Conclusion] = {}
         self._surveyed: dict[str, set[int]] = {target.name: set() for target in plan.targets}
@@ -241,7 +243,9 @@ class _Run:
             self._observed[name] = observed
         known = self._observed.get(name, Observed({}, []))
         self._accuracy[name] = done.accuracy or self._accuracy.get(name, ())
-        self._write([implementation(done, self._conventions[name], known, self._accuracy[name])], done)
+        self._settling[name] = done.settling or self._settling.get(name)
+        line = implementation(done, self._conventions[name], known, self._accuracy[name], self._settling[name])
+        self._write([line], done)
         held = self._open.setdefault(name, Conclusion(done.unit.target, Survey({})))
         held.survey.merge(done.survey)
         self._surveyed[name].add(done.unit.family)

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from adapters.interface import Capabilities, Conventions, Description
-from conformance import grading
+from conformance import grading, settling
 from conformance._results import counterexample, outcome, result
 from conformance.agreement import Sample
 from conformance.diagnosis import diagnose
@@ -30,6 +30,7 @@ from conformance.survey import execute, measure, survey
 from conformance.tally import Example, Survey, Tally
 from conformance.targets import Target
 from reports.records import Counterexample, Result
+from reports.settling_record import Settling
 
 Progress = Callable[[int], None]
 #: Seconds after which a diagnosis is given up. It takes about one; a limit that mattered would let chance decide.
@@ -62,6 +63,8 @@ class Surveyed:
     memory_mib: float = 0.0
     #: Measured with the numerics family.
     accuracy: tuple[Measured, ...] = ()
+    #: Measured with the running statistics.
+    settling: Settling | None = None
     #: Why the implementation took no part.
     no_run: str = ""
 
@@ -100,6 +103,9 @@ def run_unit(unit: Unit, plan: Plan, sessions: Sessions, progress: Progress) -> 
             seek(pool, found, session, plan.sought)
         measured = FAMILIES[unit.family].ladders and not (unit.rest or found.stopped)
         accuracy = grading.measure(session) if measured else ()
+        settled = (
+            settling.measure(session) if unit.family == settling.FAMILY and not (unit.rest or found.stopped) else None
+        )
     except SessionError as error:
         return not_run(unit, plan, str(error))
     found.accounts.drawing = seconds_drawing
@@ -112,6 +118,7 @@ def run_unit(unit: Unit, plan: Plan, sessions: Sessions, progress: Progress) -> 
         seconds_import=seconds_import,
         memory_mib=peak_memory_mib(),
         accuracy=accuracy,
+        settling=settled,
     )
 
 

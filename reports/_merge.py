@@ -78,6 +78,7 @@ def _merge_implementations(implementations: list[Implementation], notes: list[st
                 observed=_merge_values(old.observed, new.observed),
                 contradicted=sorted({*old.contradicted, *new.contradicted}),
                 accuracy=new.accuracy or old.accuracy,
+                settling=new.settling or old.settling,
             )
     return list(kept.values())
 

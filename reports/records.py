@@ -10,6 +10,8 @@ from typing import Annotated, Literal, get_args
 
 import msgspec
 
+from reports.settling_record import Settling
+
 SCHEMA_VERSION = 1
 
 #: All outcomes, worst first; the order in which tallies are shown.
@@ -56,6 +58,8 @@ class Rung(Record, frozen=True, kw_only=True):
     kappa: float
     variance: float
     output: float
+    #: The largest relative errors there, of "variance" and "output", and the largest that each grade's bound allows.
+    errors: dict[str, Number] = {}
 
 
 class Accuracy(Record, frozen=True, kw_only=True):
@@ -101,6 +105,8 @@ class Implementation(Record, frozen=True, kw_only=True, tag="implementation"):
     contradicted: list[str] = []
     #: One per element type; empty where the numerics family was not run.
     accuracy: list[Accuracy] = []
+    #: None where the running statistics were not run.
+    settling: Settling | None = None
     #: Why it took no part; empty when it did.
     no_run: str = ""
 

@@ -23,6 +23,7 @@ from reports.records import (
     Rung,
     number,
 )
+from reports.settling_record import Settling
 
 #: Markup, quotes, a script's end, a template, a bidirectional override, control characters and half a surrogate pair.
 HOSTILE = "<img src=x onerror=alert(1)>'\"</script></style><!--{{7*7}}{%x%}\u202eevil\x1b[31m\x00\udc80&amp;"
@@ -139,7 +140,7 @@ def only(results: Results, *implementations: str, requirements: int = 3, outcome
 def hostile(results: Results) -> Results:
     """Return the same results with ``HOSTILE`` in every string and key that is not one of a fixed set."""
     fixed = {"outcome", "kind", "type", "worst_ratio", "ratio", "got", "expected", "allowed", "proven_ratio"}
-    fixed |= {"half_gone", "all_gone"}
+    fixed |= {"half_gone", "all_gone", "mean", "variance", "output"}
     free_keys = {"environment", "details", "capabilities", "conventions", "observed", "facts", "by_implementation"}
 
     def spoil(value: Any, key: str = "") -> Any:
@@ -191,6 +192,7 @@ def _implementations() -> list[Implementation]:
             },
             contradicted=["moving_variance"] if name == "tf_graph.fused" else [],
             accuracy=_accuracy(name),
+            settling=_settling(name),
         )
         for name, (framework, version) in versions.items()
     ]
@@ -199,12 +201,38 @@ def _implementations() -> list[Implementation]:
 def _accuracy(name: str) -> list[Accuracy]:
     if name == "keras":
         return []
-    ladder = [Rung(kappa=10.0**k, variance=min(3.0 * k + 2.5, 24.0), output=2.0 + k) for k in range(8)]
+    ladder = [
+        Rung(
+            kappa=10.0**k,
+            variance=min(3.0 * k + 2.5, 24.0),
+            output=2.0 + k,
+            errors={
+                "variance": 3e-7 * 10.0**k,
+                "A": 2e-6 * 10.0**k,
+                "B": 5e-6 * 10.0**k,
+                "C": 7e-6 * 100.0**k,
+                "output": 2e-7 * 10.0**k if k < 7 else "inf",
+                "S": 2e-6 * 10.0**k,
+                "F": 2e-5 * 10.0**k,
+            },
+        )
+        for k in range(8)
+    ]
     graded = {"torch": "C", "numpy": ""}.get(name, "A")
     measured = Accuracy(
         dtype="float32", variance_grade=graded, affine_grade="S", half_gone=1e4, all_gone="inf", ladder=ladder
     )
     return [measured, Accuracy(dtype="float64", reason="error: it raised")] if name == "torch" else [measured]
+
+
+def _settling(name: str) -> Settling | None:
+    if name == "keras":
+        return None
+    if name == "tf_graph.nn":
+        return Settling(dtype="float32", decay=0.75, reason="error: it raised")
+    left = 0.25 if name == "tf_graph.fused" else 0.75
+    shares = [max(left**step, 1e-7) for step in range(1, 41)]
+    return Settling(dtype="float32", decay=0.75, mean=list(shares), variance=[*shares[:-1], "nan"])
 
 
 def _result(draw: random.Random, info: RequirementInfo, who: str) -> Result:
