@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from adapters.interface import Array, Spec
-from conformance import derive, derive_gradients, rewrite
+from conformance import derive, derive_gradients, derive_state, rewrite
 from conformance._consistency import check_program
 from conformance.case import (
     Backward,
@@ -54,6 +54,7 @@ DERIVES: dict[str, tuple[Derive, int]] = {
     "unrecorded": (derive.unrecorded, 1),
     "penalized": (derive_gradients.penalized, 1),
     "other_gamma": (derive_gradients.other_gamma, 1),
+    "carried": (derive_state.carried, 1),
 }
 
 
@@ -423,6 +424,25 @@ class TestGradientParts:
     def test_nothing_without_gradients(self) -> None:
         """A program of forward passes has no parts."""
         assert derive_gradients.gradient_parts(case(Train(Drawn((3,))), Infer(Drawn((2,))))) == ()
+
+
+class TestCarried:
+    """What follows a training step, from the state that the reference has then."""
+
+    def test_the_state_is_the_one_that_was_trained(self) -> None:
+        """It starts with statistics that are updated by the first input, and with gamma and beta as they were."""
+        spec = Spec((None, 2), (1,), 1e-3, 0.25)
+        x = given([[1, 2], [3, 6]])
+        start = Start(given([2, 3]), given([4, 5]), given([0, 8]), given([4, 0]))
+        (made,) = derive_state.carried(Case(spec, (start,), (Train(x), Infer(x), Train(x))))
+        state = made.expanded.states[0]
+        assert [a.tolist() for a in state[:4] if a is not None] == [[2, 3], [4, 5], [1.5, 5], [1.75, 3]]
+        assert made.program == (Infer(x), Train(x))
+
+    def test_nothing_where_nothing_follows(self) -> None:
+        """Neither what comes before nor another layer's steps are carried on."""
+        assert derive_state.carried(case(infer(), train())) == ()
+        assert derive_state.carried(case(train(), msgspec.structs.replace(infer(), layer=1), layers=2)) == ()
 
 
 def test_given_arrays_can_be_derived_from() -> None:

@@ -4,11 +4,12 @@ import numpy as np
 
 from adapters.interface import State
 from adapters.program import Call, Trace
-from conformance import derive
+from conformance import derive, derive_state
 from conformance.case import Case
 from conformance.evidence import Evidence, combine, require
 from conformance.judge import Judge, View
 from conformance.requirements._catalogue import requirement
+from conformance.requirements.running import STATISTICS, update
 
 HOST = "The interface's contract, observed by the host"
 SAVE = "The framework's own format: checkpoints, state dictionaries, weights files"
@@ -129,3 +130,15 @@ def restored_layers_go_on(case: Case, trace: Trace, judge: Judge) -> Evidence:
 def a_new_process_goes_on(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """Layers that were saved in one process and restored in another go on as if that had not been, to the bit."""
     return combine(_goes_on(judge, "process"))
+
+
+@requirement("BN-714", source=HOST, ops=("train", "infer"), derive=derive_state.carried, evidence=0.05)
+def another_state_is_taken_over(case: Case, trace: Trace, judge: Judge) -> Evidence:
+    """From a state that the reference has trained a layer infers as the reference would, and goes on as it would."""
+    parts = []
+    for other in judge.derived:
+        for view in other.steps("train", "infer"):
+            parts.append(other.against_truth(view, "y"))
+            if view.call.op == "train":
+                parts += [update(other, view, statistic) for statistic in STATISTICS]
+    return combine(parts)

@@ -248,3 +248,31 @@ class BetaRecentered(NumpyLayer):
         if self.beta is not None:
             self.beta = self.beta - self.beta.mean()
         return step
+
+
+@fault("7", "BN-714", "BN-201")
+class TrustsOwnTrainingOnly(NumpyLayer):
+    """Infers with the batch's statistics until it has been trained itself, whatever state it was built from."""
+
+    trained = False
+
+    def train(self, x: Array, dy: Array | None = None, update: bool = True) -> Step:
+        self.trained = True
+        return super().train(x, dy, update)
+
+    def statistics_in_use(self, x: Array, training: bool) -> tuple[Array, Array]:
+        return super().statistics_in_use(x, training or not self.trained)
+
+
+@fault("7", "BN-714", "BN-301")
+class CountsFromItsOwnFirstStep(NumpyLayer):
+    """Takes its own first batch's statistics for the moving ones, though the state it was built from goes on."""
+
+    begun = False
+
+    def moving(self, old: Array, batch: Array) -> Array:
+        return super().moving(old, batch) if self.begun else batch.reshape(old.shape).astype(old.dtype)
+
+    def update(self, mean: Array, variance: Array, m: int) -> None:
+        super().update(mean, variance, m)
+        self.begun = True
