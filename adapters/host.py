@@ -1,7 +1,7 @@
 """A host: serves one adapter to another process over a pipe, with frames on the real standard output.
 
-Whatever the adapter prints goes to standard error. Requests are "load", "run" and "quit"; the end of the input ends
-the host. Started from an archive as ``PYTHON -I -u host.pyz``; runs on Python 3.6.
+Whatever the adapter prints goes to standard error. Requests are "load", "run", "attend" (a network's course) and
+"quit"; the end of the input ends the host. Started from an archive as ``PYTHON -I -u host.pyz``; runs on Python 3.6.
 """
 
 import faulthandler
@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Dict, Optional, Tuple
 import numpy as np
 
 from adapters import executor, wire
+from adapters.course import attend
 from adapters.interface import BatchNormAdapter, Capabilities
 from adapters.loader import described, last_lines
 from adapters.naming import Options
@@ -105,6 +106,8 @@ class Host:
                 self._load(target, path, Options(*options))
             elif kind == "run":
                 self._run(value)
+            elif kind == "attend":
+                self._attend(value)
             else:
                 raise wire.WireError("there is no request {!r}".format(kind))
             del request, value
@@ -140,6 +143,12 @@ class Host:
         except Exception as error:
             message = "the host failed: " + described(error)
             self._answer("End", wire.End(failure=Failure("error", message, "", last_lines(error))))
+
+    def _attend(self, course: Any) -> None:
+        if self._adapter is None:
+            raise wire.WireError("a course came before an adapter")
+        for answer in attend(self._adapter, course):
+            self._answer(type(answer).__name__, answer)
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Dict, NamedTuple, Optional, Tuple
 if TYPE_CHECKING:
     import numpy as np
 
+    from adapters.network import Network, NetworkSpec
+
     Array = np.ndarray[Any, Any]
 else:
     Array = Any
@@ -257,3 +259,9 @@ class BatchNormAdapter:
     def restore(self, spec: Spec, path: str) -> Layer:
         """Return a layer read from what ``Layer.save`` wrote."""
         raise Unsupported("no format of its own")
+
+    def network(self, spec: "NetworkSpec") -> "Network":
+        """Return a network, written as the framework's users write one; by default NumPy's layers around this one's."""
+        from adapters.network_layers import LayeredNetwork
+
+        return LayeredNetwork(self, spec)

@@ -21,6 +21,7 @@ from adapters.interface import (
     Tape,
     Unsupported,
 )
+from adapters.network import Network, NetworkSpec
 
 # Untyped on purpose: the checks of this module must not depend on which torch is installed, if any.
 torch: Any = importlib.import_module("torch")
@@ -226,3 +227,9 @@ class TorchBatchNorm(BatchNormAdapter):
         module = self.module(spec)
         module.load_state_dict(torch.load(path))
         return TorchLayer(spec, module)
+
+    def network(self, spec: NetworkSpec) -> Network:
+        """A torch.nn.Sequential."""
+        from adapters.network_torch import TorchNetwork
+
+        return TorchNetwork(spec)

@@ -16,6 +16,7 @@ import numpy as np
 
 from adapters.interface import Array, Capabilities, Conventions, Description, Execution, Spec, State, Step
 from adapters.layout import ALIGNMENT, layout_of, memory_of, phase
+from adapters.network import Act, Course, Done, NetworkSpec, Over
 from adapters.program import Call, Failure, Observation, Program, Second, StepTrace, Trace
 
 MAGIC = b"\x89BNC"
@@ -61,6 +62,7 @@ _RECORDS: Dict[str, Any] = {
     for record in (
         *(Spec, State, Execution, Step, Capabilities, Conventions, Description),
         *(Call, Program, Observation, Failure, Second, StepTrace, Trace, Built, End),
+        *(NetworkSpec, Act, Course, Done, Over),
     )
 }
 _NAMES = {record: name for name, record in _RECORDS.items()}

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from conformance import conventions_cli, env_cli, list_cli, mutants_cli, new_adapter, updates_cli, vectors_cli
+from conformance import (
+    conventions_cli,
+    env_cli,
+    list_cli,
+    mutants_cli,
+    new_adapter,
+    scenarios_cli,
+    updates_cli,
+    vectors_cli,
+)
 from conformance._console import (
     CacheFolder,
     Debug,
@@ -48,6 +57,7 @@ app.command()(mutants_cli.mutants)
 app.command("new-adapter")(new_adapter.new_adapter)
 app.command("list")(list_cli.list_)
 app.command()(vectors_cli.export_vectors)
+app.command()(scenarios_cli.scenarios)
 app.command()(updates_cli.updates)
 
 ANNOUNCED = ("numpy", "tf_graph", "keras", "torch")

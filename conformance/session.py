@@ -75,8 +75,8 @@ class InProcessSession(Session):
         self.target = target
         begin = time.perf_counter()
         try:
-            self._adapter = load(target, path, options)
-            self.description = describe(self._adapter)
+            self.adapter = load(target, path, options)
+            self.description = describe(self.adapter)
         except AdapterError as error:
             raise SessionError(f"{error} (in this process, {sys.executable})") from error
         self.import_seconds = time.perf_counter() - begin
@@ -90,7 +90,7 @@ class InProcessSession(Session):
         with warnings.catch_warnings():
             # What warns in a host does so on its standard error; a test runner may have made it an error here.
             warnings.simplefilter(self.warnings)
-            for event in execute(self._adapter, given, self.description.capabilities):
+            for event in execute(self.adapter, given, self.description.capabilities):
                 collector.add(event)
         trace = collector.trace()
         return _crossed("trace", trace, wire.bfloat16_dtype()) if hosted else trace
@@ -120,7 +120,7 @@ class HostSession(Session):
         self.target = target
         self._target, self._options = absolute(target), options
         self._path = tuple(str(Path(folder).absolute()) for folder in path or (["."] if needs_here(target) else []))
-        self._python, self._timeouts, self._threads, self._limit = python, timeouts, threads, limit
+        self._python, self.timeouts, self._threads, self._limit = python, timeouts, threads, limit
         self._variables = variables
         self._host: HostProcess | None = None
         self._seen: set[Any] = set()
@@ -156,11 +156,11 @@ class HostSession(Session):
             # What a host wrote before it went is still there to be read.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 load = (self._target, self._path, self._limit, tuple(self._options))
-                process.send("load", load, self._timeouts.load)
-            answer = process.receive(self._timeouts.load)
+                process.send("load", load, self.timeouts.load)
+            answer = process.receive(self.timeouts.load)
         except TimeLimitError:
             process.show_stack()
-            why = f"importing it took more than {self._timeouts.load:g} s"
+            why = f"importing it took more than {self.timeouts.load:g} s"
         except TruncatedError:
             why = ""
         except WireError as error:
@@ -190,37 +190,39 @@ class HostSession(Session):
             return joined(before, self.run(second), at, program.calls[at].layer)
 
     def _run(self, program: Program) -> Trace:
-        process = self._living()
+        process = self.living()
         collector, since = Collector(), process.tail.count
         try:
             failure = self._converse(process, program, collector)
         except BaseException:
-            self._drop()
+            self.drop()
             raise
         if failure is not None and failure.kind != "no run":
             failure = failure._replace(stderr=process.tail.lines(since) or process.tail.lines())
-            self._drop()
+            self.drop()
         details = {"before": self._note} if self._note else {}
         self._note = ""
         return collector.trace(failure, details)
 
-    def _living(self) -> HostProcess:
+    def living(self) -> HostProcess:
+        """The host's process, started again where it was gone."""
         if self._host is not None and not self._host.alive():
             self._note = f"the host was gone after the program before: {self._host.ending()}"
-            self._drop()
+            self.drop()
         return self._host or self._start()
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
+        """Kill the host; the next request starts another."""
         if self._host is not None:
             self._host.kill()
             self._host = None
 
     def _converse(self, process: HostProcess, program: Program, collector: Collector) -> Failure | None:
         """Send the program and gather its answers; return what broke the conversation."""
-        awaited = Awaited(program, self._seen, self._timeouts)
+        awaited = Awaited(program, self._seen, self.timeouts)
         sent = False
         try:
-            process.send("run", program, self._timeouts.later)
+            process.send("run", program, self.timeouts.later)
             sent = True
             while collector.end is None:
                 frame = process.receive(awaited.seconds)

@@ -11,21 +11,22 @@ import jinja2
 import msgspec
 from markupsafe import Markup, escape
 
-from reports import _accuracy, _failures, _matrix, _requirements, _tables
+from reports import _accuracy, _failures, _matrix, _requirements, _scenarios, _tables
 from reports._format import clip, count, date, power_of_two, seconds, times_bound, visible
 from reports._grid import Grid, complete_grid
 from reports._plots import ROW_SCALE, Tick, position
 from reports._text import WORDS, Places, places, rerun, slug, title
 from reports.records import OUTCOMES, Header, Results
+from reports.scenario_records import Figures
 from reports.verdict import EXIT_1, verdict
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_STYLES = ("base.css", "matrix.css", "requirements.css", "failures.css", "tables.css", "small.css")
+_STYLES = ("base.css", "matrix.css", "requirements.css", "failures.css", "tables.css", "scenarios.css", "small.css")
 _SCRIPTS = ("app.js", "matrix.js", "inspector.js")
 
 
-def render(results: Results) -> str:
-    """Return the report of whole results as an HTML page; the same results give the same bytes."""
+def render(results: Results, figures: Figures | None = None) -> str:
+    """Return the report of whole results, with figures of scenarios, as HTML; the same results give the same bytes."""
     grid = complete_grid(results)
     found = verdict(results)
     where = places(grid)
@@ -40,6 +41,7 @@ def render(results: Results) -> str:
         "tally": [(outcome, slug(outcome), WORDS[outcome], number) for outcome, number in found.tally.items()],
         "outcomes": [(outcome, slug(outcome)) for outcome in OUTCOMES],
         "matrix": _matrix.matrix(grid, where),
+        "figures": _scenarios.groups(figures) if figures else [],
         "listings": _requirements.listings(grid, where),
         "row_ticks": _row_ticks(),
         "failures": failures,

@@ -76,7 +76,7 @@ def test_a_program_ends_with_its_session() -> None:
     """Nothing is left running when the session is closed."""
     with open_session(PROGRAM, in_process=True) as session:
         introduce(session, "program")
-        process = session._adapter._program.process  # type: ignore[attr-defined]
+        process = session.adapter._program.process  # type: ignore[attr-defined]
         assert process.poll() is None
     with pytest.raises(SessionError, match="--map is for arguments"):
         open_session(PROGRAM, in_process=True, options=Options((("a", "epsilon"),)))

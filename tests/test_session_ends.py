@@ -75,7 +75,7 @@ def test_paths_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.Monke
         with open_session(target) as session:
             monkeypatch.chdir("/")
             assert isinstance(session, HostSession)
-            session._drop()
+            session.drop()
             assert session.run(program("train")).failure is None
             monkeypatch.chdir(tmp_path)
 

@@ -1,0 +1,142 @@
+"""The laboratory: one implementation with the samples, in which scenarios train networks and look at them."""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from adapters.interface import Array
+from adapters.network import Act, Course, Done, NetworkSpec
+from adapters.program import Failure, Program, Trace
+from conformance.scenarios import networks
+from conformance.scenarios.conducting import Attended, conduct
+from conformance.scenarios.data import Samples
+from conformance.session import Session
+
+
+class Effort(NamedTuple):
+    """How much is done: steps of a training, of a trajectory followed step by step, and seeds of a demonstration."""
+
+    steps: int
+    followed: int
+    seeds: int
+
+
+EFFORTS = {"quick": Effort(120, 5, 1), "default": Effort(300, 10, 5)}
+#: Samples in a batch: that of the document on the sigmoid network.
+BATCH = 60
+
+
+class BrokenError(Exception):
+    """A course that did not come to its end."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class Trained(NamedTuple):
+    """A trained network: the losses on the way, and its state."""
+
+    spec: NetworkSpec
+    losses: Array
+    state: dict[str, Array]
+    attended: Attended
+
+    @property
+    def diverged(self) -> int:
+        """The step at which the loss was no longer finite, counted from 0; -1 if it always was."""
+        return -1 if np.isfinite(self.losses[-1]) else len(self.losses) - 1
+
+
+class Lab:
+    """One implementation, its session, the samples and the effort."""
+
+    def __init__(self, session: Session, samples: Samples, effort: Effort) -> None:
+        self.session = session
+        self.samples = samples
+        self.effort = effort
+        self.seconds = 0.0
+        self.steps = 0
+        self._inputs = functools.cache(samples.inputs)
+
+    @property
+    def dtype(self) -> str:
+        """The type of exact comparisons: float64 where the implementation has it."""
+        dtypes = self.session.description.capabilities.dtypes
+        return "float64" if "float64" in dtypes else "float32"
+
+    @property
+    def labels(self) -> Array:
+        """The labels of all samples."""
+        return self.samples.labels
+
+    @property
+    def test(self) -> Array:
+        """The rows of the test samples."""
+        return np.arange(self.samples.training, len(self.labels))
+
+    def inputs(self, spec: NetworkSpec) -> Array:
+        """All samples as a network takes them."""
+        return self._inputs(spec.inputs, spec.dtype)
+
+    def batches(self, steps: int, size: int = BATCH, seed: int = 1) -> Array:
+        """The rows of each batch of the training samples."""
+        return networks.batches(self.samples.training, size, steps, seed)
+
+    def tried(self, spec: NetworkSpec, start: dict[str, Array], acts: tuple[Act, ...], own: bool = True) -> Attended:
+        """Take a network through a course; it may break."""
+        attended = conduct(self.session, Course(spec, start, self.inputs(spec), self.labels, acts, own))
+        self.seconds += attended.seconds
+        self.steps += sum(len(done.losses) for done in attended.done if done.losses is not None)
+        return attended
+
+    def attend(
+        self, spec: NetworkSpec, start: dict[str, Array], acts: tuple[Act, ...], own: bool = True
+    ) -> tuple[Done, ...]:
+        """Take a network through a course. Raises BrokenError where it breaks."""
+        attended = self.tried(spec, start, acts, own)
+        if attended.failure is not None:
+            raise BrokenError(attended.failure)
+        return attended.done
+
+    def run(self, program: Program) -> Trace:
+        """Run a program of single layers. Raises BrokenError where it breaks."""
+        trace = self.session.run(program)
+        self.seconds += trace.seconds
+        if trace.failure is not None:
+            raise BrokenError(trace.failure)
+        return trace
+
+    def train(
+        self, spec: NetworkSpec, start: dict[str, Array], rows: Array, *, update: bool = True, own: bool = True
+    ) -> Trained:
+        """Train a network. Raises BrokenError where that breaks."""
+        attended = self.tried(spec, start, (Act("fit", rows, update=update), Act("state")), own)
+        if attended.failure is not None:
+            raise BrokenError(attended.failure)
+        fit, state = attended.done
+        assert fit.losses is not None
+        return Trained(spec, fit.losses, state.states[0], attended)
+
+    def predict(self, trained: Trained, rows: Array, *, size: int = 0, training: bool = False) -> Array:
+        """The logits of a trained network. Raises BrokenError where it refuses."""
+        (done,) = self.attend(trained.spec, trained.state, (Act("predict", rows, size=size, training=training),))
+        assert done.logits is not None
+        return done.logits
+
+    def accuracy(self, logits: Array, rows: Array) -> float:
+        """The share of samples whose largest logit is that of their label; one that is not finite is wrong."""
+        right = (logits.argmax(axis=1) == self.labels[rows]) & np.isfinite(logits).all(axis=1)
+        return float(right.mean())
+
+    def loss(self, logits: Array, rows: Array) -> float:
+        """The mean cross entropy."""
+        shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+        return float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(rows)), self.labels[rows]]))
+
+    @functools.cached_property
+    def model(self) -> Trained:
+        """The sigmoid network of the wrapper's document, trained as there: what most scenarios look at."""
+        spec = networks.SIGMOID._replace(dtype=self.dtype)
+        return self.train(spec, networks.start(spec, 1, 1.0), self.batches(self.effort.steps))

@@ -1,0 +1,245 @@
+"""Requirements on the trajectory of a training: step by step, at its end, and with a bias before the normalization."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from adapters.interface import Array
+from adapters.network import Act, NetworkSpec
+from conformance.scenarios import networks
+from conformance.scenarios.balls import exact
+from conformance.scenarios.catalogue import HELPER, NOTES, WRAPPER, Evidence, scenario
+from conformance.scenarios.lab import BrokenError, Lab
+from conformance.scenarios.perturbed import Trajectory, distance
+from conformance.scenarios.reference import Reference
+
+#: A bound says something while it is within this share of how far the array has moved.
+TELLING = 0.1
+#: Steps within which the proven bounds may still say something.
+PROVEN = 2
+
+
+def _weights(spec: NetworkSpec) -> dict[str, Array]:
+    """Starting weights: of deviation one with sigmoids, as the wrapper's document has them."""
+    return networks.start(spec, 1, 1.0 if spec.activation == "sigmoid" else None)
+
+
+def _followed(lab: Lab, specs: tuple[NetworkSpec, ...], own: bool) -> list[Evidence]:
+    """Follow each network that the implementation can have; none at all is the first one's failure."""
+    found: list[Evidence] = []
+    broken: list[BrokenError] = []
+    for spec in specs:
+        spec = spec._replace(dtype=lab.dtype)
+        try:
+            found += follow(lab, spec, _weights(spec), own)
+        except BrokenError as error:
+            if error.failure.kind != "unsupported":
+                raise
+            broken.append(error)
+    if not found:
+        raise broken[0]
+    return found
+
+
+def follow(lab: Lab, spec: NetworkSpec, start: dict[str, Array], own: bool) -> list[Evidence]:
+    """One example per step: the network's distance from the reference's, over the bound on it."""
+    rows = lab.batches(lab.effort.followed)
+    attended = lab.tried(spec, start, (Act("fit", rows, keep=True),), own)
+    if attended.failure is not None:
+        raise BrokenError(attended.failure)
+    (fit,) = attended.done
+    assert fit.losses is not None
+    x, conventions = lab.inputs(spec), attended.over.conventions
+    batches = [(x[r], lab.labels[r]) for r in rows]
+    expected = Trajectory(spec, conventions[0], start, batches)
+    proven = _proven(Reference(spec, conventions), start, batches)
+    steps = zip(fit.states, fit.losses, expected.states, expected.bounds, strict=False)
+    found = []
+    for k, (state, loss, right, bounds) in enumerate(steps):
+        got = {**state, "loss": np.array(loss)}
+        found.append(_step(k, got, right, bounds, start, next(proven, None)))
+    if len(fit.losses) < len(rows):
+        found.append(Evidence(np.inf, message=f"the loss is not finite at step {len(fit.losses) - 1}"))
+    return found
+
+
+def _step(
+    k: int,
+    got: dict[str, Array],
+    right: dict[str, Array],
+    bounds: dict[str, float],
+    start: dict[str, Array],
+    balls: dict[str, tuple[Array, Array]] | None,
+) -> Evidence:
+    """Judge a step by all arrays."""
+    ratios = {name: _ratio(distance(got[name], a), bounds[name]) for name, a in right.items()}
+    # A bias before the normalization stays where it is: BN-904 and BN-905 judge it.
+    moved = {n: distance(a, start[n]) for n, a in right.items() if n in start and not (n[0] == "b" and n[1:].isdigit())}
+    telling = all(bounds[name] <= TELLING * way for name, way in moved.items())
+    worst = max(ratios, key=lambda name: ratios[name])
+    proven = None
+    if balls is not None:
+        inside = [_ratios(np.abs(got[name] - mid), rad) for name, (mid, rad) in balls.items()]
+        proven = float(max(inside))
+    message = f"step {k}, {worst}: {distance(got[worst], right[worst]):.3g} away, allowed {bounds[worst]:.3g}"
+    return Evidence(ratios[worst], telling, proven, message)
+
+
+def _ratio(error: float, bound: float) -> float:
+    if np.isnan(error):
+        return np.inf
+    return error / bound if bound else (0.0 if error == 0 else np.inf)
+
+
+def _ratios(errors: Array, radii: Array) -> float:
+    """The largest error over its radius; one that is NaN is beyond any."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.where(errors == 0, 0.0, errors / radii)
+    return float(np.max(np.where(np.isnan(ratios), np.inf, ratios)))
+
+
+def _proven(
+    reference: Reference, start: dict[str, Array], batches: list[tuple[Array, Array]]
+) -> Iterator[dict[str, tuple[Array, Array]]]:
+    """The balls of the first steps, as long as they are finite."""
+    state = {name: exact(a) for name, a in start.items()}
+    for x, labels in batches[:PROVEN]:
+        loss, state = reference.step(state, x, labels)
+        balls = {**state, "loss": loss}
+        if not all(np.isfinite(ball.rad).all() for ball in balls.values()):
+            return
+        yield {name: (ball.mid, ball.rad) for name, ball in balls.items()}
+
+
+@scenario("BN-901", source=WRAPPER, decided_by="prob")
+def trajectory_around_the_layer(lab: Lab) -> list[Evidence]:
+    """NumPy's layers around the implementation's layer train as the reference does, step by step.
+
+    From the same weights, with the same batches and plain gradient descent, the loss, the weights, γ, β and the
+    moving statistics are the reference's after each of the first steps, in dense and in convolutional networks.
+    """
+    return _followed(lab, (networks.SIGMOID, networks.CONVOLUTIONS), own=False)
+
+
+@scenario("BN-902", source=WRAPPER, decided_by="prob")
+def trajectory_in_the_framework(lab: Lab) -> list[Evidence]:
+    """The network as the framework's users write it trains as the reference does, step by step.
+
+    With the framework's own layers, gradients and optimizer, and with the normalization before or after the
+    activation.
+    """
+    after = networks.RELU._replace(place="after")
+    return _followed(lab, (networks.SIGMOID, networks.CONVOLUTIONS, after), own=True)
+
+
+#: What BN-903 states: of the reference's loss, and of accuracy.
+LOSS_WITHIN, ACCURACY_WITHIN = 0.02, 0.01
+
+
+@scenario("BN-903", source=WRAPPER, decided_by="stated")
+def end_of_the_trajectory(lab: Lab) -> list[Evidence]:
+    """The whole training ends where the reference's does.
+
+    The test loss is within 2 % of the reference's, and the accuracy within one percentage point.
+    """
+    from conformance.scenarios.perturbed import Noise, PerturbedNetwork, PerturbedReference
+
+    model, test = lab.model, lab.test
+    spec, x = model.spec, np.asarray(lab.inputs(model.spec), np.float64)
+    if model.diverged >= 0:
+        return [Evidence(np.inf, message=f"the loss is not finite at step {model.diverged}")]
+    quiet = Noise(0.0, 0)
+    reference = PerturbedNetwork(PerturbedReference(model.attended.over.conventions[0], spec.dtype, quiet), spec, quiet)
+    reference.set_state({name: a.astype(np.float64) for name, a in _weights(spec).items()})
+    for rows in lab.batches(lab.effort.steps):
+        reference.train(x[rows], lab.labels[rows])
+    got, right = lab.predict(model, test), reference.predict(x[test])
+    loss, expected = lab.loss(got, test), lab.loss(right, test)
+    accuracies = lab.accuracy(got, test), lab.accuracy(right, test)
+    return [
+        Evidence(abs(loss - expected) / (LOSS_WITHIN * expected), message=f"loss {loss:.4f}, expected {expected:.4f}"),
+        Evidence(
+            abs(accuracies[0] - accuracies[1]) / ACCURACY_WITHIN,
+            message=f"accuracy {accuracies[0]:.3f}, expected {accuracies[1]:.3f}",
+        ),
+    ]
+
+
+def _biased(spec: NetworkSpec) -> tuple[NetworkSpec, dict[str, Array]]:
+    """The same network with biases before the normalization, which are not zero."""
+    spec = spec._replace(bias=True)
+    start = _weights(spec)
+    rng = np.random.default_rng(2)
+    for k in range(1, len(spec.hidden) + 1):
+        start[f"b{k}"] = np.asarray(rng.standard_normal(start[f"b{k}"].shape), np.float32).astype(spec.dtype)
+    return spec, start
+
+
+@scenario("BN-904", source=HELPER, decided_by="prob")
+def bias_before_normalization_receives_no_gradient(lab: Lab) -> list[Evidence]:
+    """A bias of the layer before the normalization receives a gradient of zero: it stays what it was."""
+    spec, start = _biased(networks.CONVOLUTIONS._replace(dtype=lab.dtype))
+    rows, x = lab.batches(lab.effort.followed), lab.inputs(spec)
+    attended = lab.tried(spec, start, (Act("fit", rows, keep=True),))
+    if attended.failure is not None:
+        raise BrokenError(attended.failure)
+    batches = [(x[r], lab.labels[r]) for r in rows]
+    expected = Trajectory(spec, attended.over.conventions[0], start, batches)
+    names = [f"b{k}" for k in range(1, len(spec.hidden) + 1)]
+    found = []
+    for k, state in enumerate(attended.done[0].states):
+        for name in names:
+            away, bound = distance(state[name], start[name]), expected.bounds[k][name]
+            # A gradient as large as that of beta would be no rounding.
+            scale = distance(expected.states[k][name.replace("b", "beta")], start[name.replace("b", "beta")])
+            message = f"step {k}: {name} moved by {away:.3g}, allowed {bound:.3g}"
+            found.append(Evidence(_ratio(away, bound), bound <= TELLING * scale, message=message))
+    return found
+
+
+@scenario("BN-905", source=NOTES, decided_by="prob")
+def bias_before_normalization_changes_nothing(lab: Lab) -> list[Evidence]:
+    """With and without a bias before the normalization the trajectories agree, step by step.
+
+    So do the losses and all weights, γ, β and moving variances; the moving means differ by the bias times the
+    weight of what they have taken in, 1 − decayⁿ.
+    """
+    spec, start = _biased(networks.CONVOLUTIONS._replace(dtype=lab.dtype))
+    bare = spec._replace(bias=False)
+    rows, x = lab.batches(lab.effort.followed), lab.inputs(spec)
+    acts = (Act("fit", rows, keep=True),)
+    found, bounds = [], []
+    for each in (spec, bare):
+        given = {name: start[name] for name in each.shapes()}
+        attended = lab.tried(each, given, acts)
+        if attended.failure is not None:
+            raise BrokenError(attended.failure)
+        found.append(attended.done[0])
+        batches = [(x[r], lab.labels[r]) for r in rows]
+        bounds.append(Trajectory(each, attended.over.conventions[0], given, batches).bounds)
+    return [
+        _compared(k, spec, *states, bounds[0][k], bounds[1][k], start)
+        for k, states in enumerate(zip(found[0].states, found[1].states, strict=True))
+    ]
+
+
+def _compared(
+    k: int,
+    spec: NetworkSpec,
+    biased: dict[str, Array],
+    bare: dict[str, Array],
+    first: dict[str, float],
+    second: dict[str, float],
+    start: dict[str, Array],
+) -> Evidence:
+    """Judge a step by the arrays that both have."""
+    ratios, telling = {}, True
+    for name, a in bare.items():
+        expected = np.asarray(a, np.float64)
+        if name.startswith("moving_mean"):
+            expected = expected + (1 - spec.decay ** (k + 1)) * start[f"b{name[-1]}"]
+        bound = first[name] + second[name]
+        ratios[name] = _ratio(distance(biased[name], expected), bound)
+        telling = telling and bound <= TELLING * max(distance(a, start[name]), distance(expected, start[name]))
+    worst = max(ratios, key=lambda name: ratios[name])
+    return Evidence(ratios[worst], telling, message=f"step {k}: {worst} with and without a bias")

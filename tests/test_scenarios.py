@@ -1,0 +1,217 @@
+"""Tests of the training scenarios: right uses pass, wrong ones and faults that only training shows are caught."""
+
+import struct
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adapters.interface import Array
+from adapters.network import Act
+from conformance.scenarios import data, demonstrations, evaluation, networks, running, traps
+from conformance.scenarios.catalogue import SCENARIOS, Evidence
+from conformance.scenarios.lab import BATCH, Effort, Lab
+from conformance.session import open_session
+from conformance.targets import Target, UsageError
+from reports.records import Result
+
+REFERENCE = "adapters.numpy_reference:NumpyReference"
+EFFORT = Effort(steps=100, followed=3, seeds=1)
+
+
+@cache
+def samples() -> data.Samples:
+    """Ten blurred patterns with noise: as easy as digits, and there without scikit-learn."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(900) % 10
+    patterns = rng.uniform(0, 1, (10, 8, 8))
+    images = np.clip(patterns[labels] + 0.25 * rng.standard_normal((900, 8, 8)), 0, 1)
+    return data.Samples(np.round(images * 16) / 16, labels, 720, "patterns")
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """A laboratory with the reference."""
+    with open_session(REFERENCE, in_process=True) as session:
+        yield Lab(session, samples(), EFFORT)
+
+
+def result(id_: str, target: str) -> Result:
+    """What a scenario comes to on an implementation."""
+    with open_session(target, in_process=True) as session, np.errstate(all="ignore"):
+        return running.judged(SCENARIOS[id_], Target(target, target), Lab(session, samples(), EFFORT))
+
+
+@pytest.mark.parametrize("id_", sorted(SCENARIOS))
+def test_reference_passes(id_: str, lab: Lab) -> None:
+    """The reference passes each scenario, with evidence; the traps' checks see the traps."""
+    found = running.judged(SCENARIOS[id_], Target("numpy", REFERENCE), lab)
+
+    assert (found.outcome, found.reason) == ("pass", "")
+    assert found.examples.evidence
+
+
+def test_trajectory_is_within_the_proven_bounds(lab: Lab) -> None:
+    """The first steps are inside balls, which are computed from the formulas and not by the reference's code."""
+    found = running.judged(SCENARIOS["BN-901"], Target("numpy", REFERENCE), lab)
+
+    assert found.proven_ratio is not None
+    assert 0 < float(found.proven_ratio) < 1
+
+
+def test_network_follows_its_gradient(lab: Lab) -> None:
+    """A step of gradient descent lowers the loss by rate·‖gradient‖², as the derivative says."""
+    spec = networks.CONVOLUTIONS._replace(dtype="float64", rate=1e-6)
+    start = networks.start(spec, 1)
+    rows = np.tile(np.arange(BATCH), (2, 1))
+    (fit,) = lab.attend(spec, start, (Act("fit", rows, keep=True),))
+    assert fit.losses is not None
+    moved = sum(float(np.sum(np.square(a - start[n]))) for n, a in fit.states[0].items() if not n.startswith("moving"))
+
+    assert fit.losses[0] - fit.losses[1] == pytest.approx(moved / spec.rate, rel=1e-3)
+
+
+class TestWrongUses:
+    """Each wrong use of a right implementation fails the check that is named for it, and the right use passes."""
+
+    def test_batches_of_one(self, lab: Lab) -> None:
+        """Batch statistics at test time, one sample at a time."""
+        assert worst(evaluation.one_at_a_time(lab, lab.model, training=True)) > 1
+        assert worst(evaluation.one_at_a_time(lab, lab.model, training=False)) <= 1
+
+    def test_training_flag_left_on(self, lab: Lab) -> None:
+        """Batch statistics in batches of an evaluation."""
+        assert worst(evaluation.in_batches(lab, lab.model, training=True)) > 1
+        assert worst(evaluation.in_batches(lab, lab.model, training=False)) <= 1
+
+    def test_evaluation_through_the_training_graph(self, lab: Lab) -> None:
+        """Test samples enter the moving statistics."""
+        assert worst(evaluation.leaves_the_state(lab, lab.model, training=True)) > 1
+        assert worst(evaluation.leaves_the_state(lab, lab.model, training=False)) <= 1
+
+    def test_forgotten_updates(self, lab: Lab) -> None:
+        """UPDATE_OPS not run."""
+        assert worst(evaluation.modes_agree(lab, traps.forgotten(lab), BATCH)) > 1
+
+    def test_lagging_statistics(self, lab: Lab) -> None:
+        """A decay of 0.999 after a hundred steps."""
+        assert worst(evaluation.modes_agree(lab, traps.lagging(lab), BATCH)) > 1
+        assert worst(evaluation.modes_agree(lab, lab.model, BATCH)) <= 1
+
+    def test_tiny_batches(self, lab: Lab) -> None:
+        """Batches of two."""
+        assert worst(evaluation.modes_agree(lab, traps.tiny(lab), traps.TINY)) > 1
+
+    @pytest.mark.parametrize("distributions", [evaluation.STREAMS, traps.TIME_STEPS])
+    def test_shared_statistics(self, lab: Lab, distributions: tuple[tuple[float, float], ...]) -> None:
+        """Streams, or time steps, through one layer; with one for each they are centred."""
+        assert worst(evaluation.centred(evaluation.streams(lab, distributions, shared=True))) > 1
+        assert worst(evaluation.centred(evaluation.streams(lab, distributions, shared=False))) <= 1
+
+
+def worst(found: list[Evidence]) -> float:
+    """The largest ratio."""
+    return max(evidence.ratio for evidence in found)
+
+
+def test_host_and_process_agree() -> None:
+    """A course in a host gives what it gives in this process."""
+    spec = networks.CONVOLUTIONS
+    found: list[Array] = []
+    for in_process in (True, False):
+        with open_session(REFERENCE, in_process=in_process) as session:
+            there = Lab(session, samples(), EFFORT)
+            trained = there.train(spec, networks.start(spec, 1), there.batches(5))
+            found.append(there.predict(trained, there.test))
+
+    assert np.array_equal(found[0], found[1])
+
+
+def test_divergence_is_reported_at_its_step(lab: Lab) -> None:
+    """A training whose loss stops being finite ends there, and says at which step."""
+    spec = networks.SIGMOID._replace(activation="relu", place="none", bias=True, rate=1e6)
+    with np.errstate(all="ignore"):
+        trained = lab.train(spec, networks.start(spec, 1), lab.batches(50))
+
+    assert 0 < trained.diverged < 49
+    assert np.isfinite(trained.losses[:-1]).all()
+
+
+def test_missing_operation_is_named(tmp_path: Path) -> None:
+    """An implementation that cannot train is unsupported, with the operation that it lacks."""
+    file = tmp_path / "frozen.py"
+    file.write_text(
+        "from adapters.numpy_reference import CAPABILITIES, NumpyReference\n"
+        "class Frozen(NumpyReference):\n"
+        "    def describe(self):\n"
+        "        return super().describe()._replace(capabilities=CAPABILITIES._replace(training=False))\n"
+    )
+    found = result("BN-901", f"{file}:Frozen")
+
+    assert found.outcome == "unsupported"
+    assert "train()" in found.reason
+
+
+class TestMnist:
+    """MNIST's files are read as they are, and named where they are not what they should be."""
+
+    def write(self, folder: Path, name: str, values: Array) -> Path:
+        """Write an IDX file."""
+        path = folder / name
+        head = struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape)
+        path.write_bytes(head + values.astype(np.uint8).tobytes())
+        return path
+
+    def all(self, folder: Path) -> None:
+        """Write all four files."""
+        rng = np.random.default_rng(0)
+        for part, number in (("train", 30), ("t10k", 20)):
+            self.write(folder, f"{part}-images-idx3-ubyte", rng.integers(0, 256, (number, 28, 28)))
+            self.write(folder, f"{part}-labels-idx1-ubyte", rng.integers(0, 10, number))
+
+    def test_whole(self, tmp_path: Path) -> None:
+        """Training and test samples come in this order, scaled to [0, 1]."""
+        self.all(tmp_path)
+        found = data.mnist(tmp_path)
+
+        assert (found.images.shape, found.training, len(found.labels)) == ((50, 28, 28), 30, 50)
+        assert found.images.max() == 1
+        assert found.inputs((784,), "float32").shape == (50, 784)
+        assert found.inputs((8, 8, 1), "float32").shape == (50, 8, 8, 1)
+
+    def test_missing(self, tmp_path: Path) -> None:
+        """A missing file is named."""
+        self.all(tmp_path)
+        (tmp_path / "t10k-labels-idx1-ubyte").unlink()
+
+        with pytest.raises(UsageError, match="t10k-labels-idx1-ubyte"):
+            data.mnist(tmp_path)
+
+    @pytest.mark.parametrize("left", [0, 5, 100])
+    def test_truncated(self, tmp_path: Path, left: int) -> None:
+        """A truncated file is named, wherever it ends."""
+        self.all(tmp_path)
+        path = tmp_path / "train-images-idx3-ubyte"
+        path.write_bytes(path.read_bytes()[:left])
+
+        with pytest.raises(UsageError, match=r"train-images-idx3-ubyte is truncated"):
+            data.mnist(tmp_path)
+
+    def test_other_file(self, tmp_path: Path) -> None:
+        """A file that is no IDX file is named."""
+        self.all(tmp_path)
+        (tmp_path / "train-labels-idx1-ubyte").write_text("seven, two, one, zero")
+
+        with pytest.raises(UsageError, match=r"train-labels-idx1-ubyte is no IDX file"):
+            data.mnist(tmp_path)
+
+
+def test_looks_do_not_disturb(lab: Lab) -> None:
+    """A demonstration's looks do not disturb the training: the losses are those of a training without looks."""
+    spec = networks.SIGMOID
+    rows, start = lab.batches(20), networks.start(spec, 1, 1.0)
+    watched = demonstrations.Watched(lab, spec, start, rows)
+
+    assert np.array_equal(watched.losses, lab.train(spec, start, rows).losses)
