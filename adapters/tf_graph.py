@@ -137,10 +137,19 @@ class CheckedFusedGraph(FusedGraph):
 
     def run(self, x: Array, dy: Optional[Array], training: bool, update: bool) -> List[Array]:
         """Run, unless a version's gradient op aborts on it."""
-        single = x.size == np.prod(self.spec.parameter_shape)
-        if dy is not None and single and self.spec.dtype == "float16" and not differentiates_single_halves():
-            raise Unsupported("the gradient of one element of float16 per channel aborts this version's process")
+        if dy is not None:
+            self._check(x)
         return super().run(x, dy, training, update)
+
+    def second_order(self, x: Array, dy: Array, v: Array) -> List[Array]:
+        """Differentiate twice, unless a version's gradient op aborts on it."""
+        self._check(x)
+        return super().second_order(x, dy, v)
+
+    def _check(self, x: Array) -> None:
+        single = x.size == np.prod(self.spec.parameter_shape)
+        if single and self.spec.dtype == "float16" and not differentiates_single_halves():
+            raise Unsupported("the gradient of one element of float16 per channel aborts this version's process")
 
 
 class FusedBatchNorm(GraphBatchNorm):

@@ -35,8 +35,8 @@ def outcome(
         return found, reason
     where = f"{known.reason} ({known.url})"
     if found in ("fail", "error", "crash", "timeout"):
-        if not allowed(known, tally.dtypes, tally.plain):
-            return found, f"{reason} (also beyond the element types or layouts of the known failure)"
+        if not allowed(known, tally.dtypes, tally.plain, tally.finite):
+            return found, f"{reason} (also beyond the element types, layouts or inputs of the known failure)"
         return "known failure", where
     if found in ("pass", "deviates", "unsupported") and known.always:
         return "stale known failure", f"listed as known to fail, yet it does not: {where}"

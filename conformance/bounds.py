@@ -129,6 +129,8 @@ class TrainingBounds(Bounds):
         lever = scale * r_squared * (slope + slope_error)
         centered = scale * r_squared * (slope_error + (4 * u + 2 * er * (1 + er)) * slope) + 2 * u * lever
         centered = centered + self._tau * (self._abs_gamma * self._sum_abs_terms / n + scale)
+        # Where gamma meets dy first, the gradient of the variance, each term of it and its n-th part may be flushed.
+        centered = centered + self._tau * (truth.r + 2)
         constant = (
             scale * (sum_dy_error + 4 * u * sum_dy + self._tau * (3 + np.abs(truth.dgamma) / n))
             + lever * self.mean_error

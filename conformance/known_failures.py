@@ -31,6 +31,8 @@ class KnownFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dtypes: tuple[str, ...] = ()
     #: Whether it fails only where an input is not in C order; a failure where all are is none of it.
     layouts: bool = False
+    #: Whether it fails only where an input holds infinity or NaN; a failure where none does is none of it.
+    nonfinite: bool = False
     #: Whether every run shows it. Where only some data do, a run without the failure does not make the entry stale.
     always: bool = True
 
@@ -54,14 +56,17 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     versions: str = ""
     dtypes: tuple[str, ...] = ()
     layouts: bool = False
+    nonfinite: bool = False
     always: bool = True
 
     def each(self) -> list[KnownFailure]:
         """The entry for each requirement on each implementation."""
         return [
             KnownFailure(
-                *(requirement, implementation, self.reason, self.url),
-                *(self.versions, self.dtypes, self.layouts, self.always),
+                *(requirement, implementation, self.reason, self.url, self.versions, self.dtypes),
+                layouts=self.layouts,
+                nonfinite=self.nonfinite,
+                always=self.always,
             )
             for implementation in _several(self.implementation)
             for requirement in _several(self.requirement)
@@ -92,9 +97,9 @@ def read(path: Path) -> tuple[KnownFailure, ...]:
     return tuple(one for entry in entries for one in entry.each())
 
 
-def allowed(known: KnownFailure | None, dtypes: Iterable[str], plain: int = 0) -> bool:
-    """Whether failures in these element types, so many of them on plain memory, are all known."""
-    if known is None or (known.layouts and plain):
+def allowed(known: KnownFailure | None, dtypes: Iterable[str], plain: int = 0, finite: int = 0) -> bool:
+    """Whether failures in these element types, so many of them on plain memory and on finite inputs, are all known."""
+    if known is None or (known.layouts and plain) or (known.nonfinite and finite):
         return False
     return not known.dtypes or set(dtypes) <= set(known.dtypes)
 

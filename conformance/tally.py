@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from adapters.interface import Conventions
 from adapters.program import Failure
 from conformance.agreement import Sample
@@ -65,9 +67,11 @@ class Tally:
     observed: dict[str, set[str]] = field(default_factory=dict)
     #: Element type of the input -> examples judged, and how many of them could have shown a fault.
     by_dtype: dict[str, tuple[int, int]] = field(default_factory=dict)
-    #: Element types of the failing and broken examples, and how many of them have all inputs in C order.
+    #: Element types of the failing and broken examples, how many of them have all inputs in C order, and how many none
+    #: that holds infinity or NaN.
     dtypes: set[str] = field(default_factory=set)
     plain: int = 0
+    finite: int = 0
 
     def merge(self, other: "Tally") -> None:
         """Add what the same requirement came to on other cases."""
@@ -77,6 +81,7 @@ class Tally:
             self.counts[cell] = self.counts.get(cell, 0) + count
         self.dtypes |= other.dtypes
         self.plain += other.plain
+        self.finite += other.finite
         for reason, count in other.refusals.items():
             self.refusals[reason] = self.refusals.get(reason, 0) + count
         for dtype, (judged, telling) in other.by_dtype.items():
@@ -125,10 +130,12 @@ class Tally:
         return 0.0 if self.worst is None else self.worst.ratio
 
     def note(self, case: Case) -> None:
-        """Remember in which element type and layout a case failed."""
+        """Remember in which element type and layout a case failed, and whether its inputs are finite."""
         self.dtypes.add(case.spec.dtype)
         arrays = (getattr(step, name, None) for step in case.program for name in ("x", "dy", "v"))
         self.plain += all(a is None or a.layout == "c" for a in arrays)
+        inputs = (a for call in case.expanded.calls for a in (call.x, call.dy) if a is not None)
+        self.finite += all(bool(np.isfinite(a).all()) for a in inputs)
 
     def refuse(self, reason: str) -> None:
         """Count an example that the implementation declares not to support."""

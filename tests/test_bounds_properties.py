@@ -129,6 +129,19 @@ def test_flushing_to_zero_is_correct() -> None:
             assert ratios(got, getattr(truth, name), getattr(bound, name)).max() <= 1, name
 
 
+def test_the_gradient_of_the_variance_may_be_flushed() -> None:
+    """Where γ·dy is tiny and σ large, dx may lack what comes by way of the variance, whose gradient is below tau."""
+    case = plain_case(0, 4, 1.0)
+    gamma, dy = np.full_like(np.asarray(case.gamma), 1e-14), (case.dy * np.float32(1e-9)).astype(np.float32)
+    truth = TrainingTruth(case.x * np.float32(1e7), gamma, case.beta, case.epsilon, dy)
+    share = -(truth.r**3) * gamma.reshape(-1, 1) * truth.sum_dy_centered / (2 * truth.count)
+    flushed = np.where(np.abs(share) < F32.tau, 0, share)
+    got = truth.dx + 2 * truth.centered * (flushed - share)
+
+    assert (np.abs(got - truth.dx) > 1e-3 * np.abs(truth.dx)).any()
+    assert ratios(got, truth.dx, TrainingBounds(truth, SHARPEST, "prob").dx).max() <= 1
+
+
 def test_narrow_outputs_allow_their_own_rounding() -> None:
     """A bfloat16 output may be off by half a unit of its own, and by hardly more."""
     case = plain_case(3, 64, 1.0)

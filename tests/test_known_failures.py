@@ -3,11 +3,12 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from adapters.interface import Capabilities, Spec
 from conformance._results import outcome
-from conformance.case import Case
+from conformance.case import Case, Given, Instruction, Train
 from conformance.evidence import Evidence, Worst
 from conformance.known_failures import KnownFailure, KnownFailureError, allowed, find, read
 from conformance.pool import Pooled
@@ -90,14 +91,23 @@ class TestCovering:
         assert not allowed(strided, {"float32"}, 1)
         assert came_to(strided, "float32")[0] == "fail"
 
+    def test_inputs_that_are_not_finite(self) -> None:
+        """An entry on NaN and infinity excuses no failure on finite inputs."""
+        broken = KnownFailure("BN-101", "torch", "wrong", "https://example.org/1", nonfinite=True)
+        assert allowed(broken, {"float32"}, plain=1)
+        assert not allowed(broken, {"float32"}, finite=1)
+        for value, wanted in ((1.0, "fail"), (np.nan, "known failure")):
+            step = Train(Given.of(np.array([[value, 1, 2]], np.float32)), None)
+            assert came_to(broken, "float32", steps=(step,))[0] == wanted
 
-def came_to(known: KnownFailure | None, *dtypes: str) -> tuple[str, str]:
+
+def came_to(known: KnownFailure | None, *dtypes: str, steps: tuple[Instruction, ...] = ()) -> tuple[str, str]:
     """What a requirement comes to that failed in examples of these element types, or passed where there are none."""
     tally = Tally(CATALOGUE["BN-101"])
     evidence = Evidence(2.0, 1, 0, 1, (Worst("y", 0, (0,), 3.0, 1.0, 1.0, 2.0),))
     spec = Spec((None, 3), (-1,), 1e-3, 0.9)
     for dtype in dtypes:
-        tally.add(Pooled(Case(spec._replace(dtype=dtype), (), ()), b""), evidence, "prob")
+        tally.add(Pooled(Case(spec._replace(dtype=dtype), (), steps), b""), evidence, "prob")
     if not dtypes:
         tally.add(Pooled(Case(spec, (), ()), b""), evidence._replace(ratio=0.5), "prob")
     return outcome(tally, Survey({"BN-101": tally}), Capabilities(), known)

@@ -13,6 +13,7 @@ from adapters.interface import Capabilities, Conventions
 from adapters.program import OPERATIONS, Trace
 from conformance._results import outcome
 from conformance.case import Case
+from conformance.derive_shapes import empty_batch
 from conformance.evidence import NOTHING, Evidence
 from conformance.families import FAMILIES
 from conformance.judge import Judge
@@ -21,7 +22,7 @@ from conformance.requirements import CATALOGUE, Requirement, requirement
 from conformance.session import open_session
 from conformance.survey import has_capability, survey
 from conformance.tally import Survey
-from tests._judged import REFERENCE
+from tests._judged import REFERENCE, SPEC, case, run, train
 
 #: As many cases as a quick run draws.
 CASES = 60
@@ -194,3 +195,13 @@ class TestCorrectImplementations:
             one, two = [survey(few, [found], session).tallies[found.id] for _ in range(2)]
         assert one.examples() == two.examples()
         assert one.counts == two.counts
+
+
+@pytest.mark.parametrize(("decay", "holds"), [(1.0, True), (0.5, False)])
+def test_an_empty_batch_without_weight_may_be_left_out(decay: float, holds: bool) -> None:
+    """Statistics that an empty batch is to make NaN may stay as they were where decay is 1, and nowhere else."""
+    skips = "conformance.zoo.conventions:EmptySkipped"
+    one = case(train(), spec=SPEC._replace(decay=decay))
+    mine, derived = run(one, skips), tuple(run(other, skips) for other in empty_batch(one))
+    evidence = CATALOGUE["BN-605"].check(one, mine.trace, Judge(mine, derived=derived))
+    assert evidence.fails != holds
