@@ -19,8 +19,10 @@ from conformance.targets import Target
 from reports.records import Counterexample, Mismatch, Outcome, Result, number
 
 REFERENCE = Conventions()
-#: Examples of an element type from which on it must have the evidence that is asked of all together.
-FEW = 10
+#: Examples of an element type from which on it must have the evidence that is asked of all together: where a third of
+#: them are evidence, fewer than a tenth of so many are once in three hundred times.
+FEW = 20
+HALVES = ("float16", "bfloat16")
 #: Longest printed case that a record carries; larger ones are in the case file.
 LONGEST_CODE = 4000
 _INSTRUCTIONS = "Train|Infer|Backward|SecondOrder|SetState|GetState|ApplyUpdates|Reload"
@@ -70,6 +72,8 @@ def _without_failure(tally: Tally, survey: Survey) -> tuple[Outcome, str]:
             return "mistrusted", "no example says anything of it"
         return "mistrusted", f"only {tally.evidence} of {judged} examples could have shown a fault"
     for dtype, (of_dtype, telling) in sorted(tally.by_dtype.items()):
+        if requirement.rounded_away and dtype in HALVES:
+            continue
         if of_dtype >= FEW and telling < requirement.evidence * of_dtype:
             return "mistrusted", f"only {telling} of {of_dtype} examples in {dtype} could have shown a fault"
     deviations = sorted(

@@ -23,9 +23,9 @@ def pooled(dtype: str) -> Pooled:
     return Pooled(Case(Spec((None, 2), (1,), 1e-3, 0.9, dtype=dtype), (Start(),), (Train(Drawn((4,))),)), b"", 1)
 
 
-def tally(float16: int, *, float32: int = 30) -> Tally:
+def tally(float16: int, *, float32: int = 30, id_: str = "BN-101") -> Tally:
     """A tally of passing examples, all of them telling in float32 and none in float16."""
-    made = Tally(CATALOGUE["BN-101"])
+    made = Tally(CATALOGUE[id_])
     for _ in range(float32):
         made.add(pooled("float32"), TELLING, "prob")
     for _ in range(float16):
@@ -42,6 +42,15 @@ def test_an_element_type_without_evidence_is_mistrusted(float16: int, expected: 
 
     assert found == expected
     assert ("in float16" in reason) == (expected == "mistrusted")
+
+
+def test_what_rounding_covers_asks_no_evidence_in_halves() -> None:
+    """Where the bounds in half precision are mostly wider than the values, no evidence is asked for there."""
+    made = tally(2 * FEW, id_="BN-420")
+    asked = Capabilities(second_order=True)
+    assert outcome(made, Survey({"BN-420": made}), asked, None)[0] == "pass"
+    made.by_dtype["float64"] = made.by_dtype.pop("float16")
+    assert outcome(made, Survey({"BN-420": made}), asked, None)[0] == "mistrusted"
 
 
 def test_tallies_of_parts_add_up() -> None:

@@ -34,6 +34,8 @@ class Requirement(NamedTuple):
     evidence: float
     #: Whether it judges derived cases that were refused, too.
     refusals: bool = False
+    #: Whether in half-precision types alone no evidence is asked for: their rounding allows for most of what there is.
+    rounded_away: bool = False
 
     @property
     def family(self) -> int:
@@ -56,6 +58,7 @@ def requirement(
     conventions: tuple[str, ...] = (),
     evidence: float = 0.1,
     refusals: bool = False,
+    rounded_away: bool = False,
     revision: int = 1,
 ) -> Callable[[Check], Check]:
     """Add the decorated function to the catalogue; its docstring is the claim, in one sentence."""
@@ -67,7 +70,7 @@ def requirement(
         if not claim:
             raise ValueError(f"{id_} {check.__name__} states no claim in its docstring")
         name = check.__name__.replace("_", " ")
-        asked = derive, frozenset(ops), needs, conventions, evidence, refusals
+        asked = derive, frozenset(ops), needs, conventions, evidence, refusals, rounded_away
         CATALOGUE[id_] = Requirement(id_, name, claim, source, revision, check, *asked)
         return check
 

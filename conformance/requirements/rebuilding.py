@@ -48,9 +48,11 @@ def _same_states(one: State, other: State, index: int, message: str) -> list[Evi
     return parts
 
 
-def _inputs(call: Call) -> tuple[bytes, ...]:
+def _inputs(case: Case, number: int, call: Call) -> tuple[object, ...]:
+    """The inputs of a call; the order in which a layer sums may follow from how they lie in memory."""
+    layouts = tuple(getattr(getattr(case.program[number], name, None), "layout", "c") for name in ("x", "dy"))
     arrays = (call.x, call.dy)
-    return tuple(b"" if a is None else a.tobytes() + bytes(str(a.shape), "ascii") for a in arrays)
+    return layouts, tuple(b"" if a is None else a.tobytes() + bytes(str(a.shape), "ascii") for a in arrays)
 
 
 @requirement("BN-709", source="A layer is a function of its arguments and its state", needs="deterministic")
@@ -66,7 +68,7 @@ def same_call_same_bits(case: Case, trace: Trace, judge: Judge) -> Evidence:
                 continue
             parameters += [before.mean, before.variance]
         state = tuple(None if p is None else p.tobytes() for p in parameters)
-        key = (view.call.op, view.call.layer, view.call.tape < 0, *_inputs(view.call), *state)
+        key = (view.call.op, view.call.layer, view.call.tape < 0, *_inputs(case, view.number, view.call), *state)
         first = seen.setdefault(key, view)
         if first is not view:
             parts += _same_results(first, view, view.number, f"differs from that of the same call, step {first.number}")

@@ -28,19 +28,19 @@ def _against_truth(judge: Judge, view: View, name: str) -> Evidence:
     return judge.compare(label, got, getattr(truth, name), getattr(bounds, name), view)
 
 
-@requirement("BN-420", source=CHAIN, ops=SECOND, needs=NEEDED)
+@requirement("BN-420", source=CHAIN, ops=SECOND, needs=NEEDED, rounded_away=True)
 def second_order_of_input(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """∂/∂x Σ v·dx = γ·r²·(x̂·(3VG − cov(v, dy)) − (v − v̄)·G − (dy − mean(dy))·V) with G = mean(dy·x̂), V = mean(v·x̂)."""
     return combine([_against_truth(judge, view, "x") for view in judge.steps("second_order")])
 
 
-@requirement("BN-421", source=CHAIN, ops=SECOND, needs=NEEDED)
+@requirement("BN-421", source=CHAIN, ops=SECOND, needs=NEEDED, rounded_away=True)
 def second_order_of_upstream(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """∂/∂dy Σ v·dx is the formula of dx with v in place of dy: the Jacobian of batch normalization is symmetric."""
     return combine([_against_truth(judge, view, "dy") for view in judge.steps("second_order")])
 
 
-@requirement("BN-422", source=CHAIN, ops=SECOND, needs=NEEDED)
+@requirement("BN-422", source=CHAIN, ops=SECOND, needs=NEEDED, rounded_away=True)
 def second_order_of_gamma(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """∂/∂γ Σ v·dx = m·r·(cov(v, dy) − V·G): dx is proportional to γ."""
     return combine([_against_truth(judge, view, "gamma") for view in judge.steps("second_order")])
@@ -52,6 +52,7 @@ def second_order_of_gamma(case: Case, trace: Trace, judge: Judge) -> Evidence:
     ops=SECOND,
     derive=derive_gradients.penalized,
     needs=NEEDED,
+    rounded_away=True,
 )
 def gradient_penalty(case: Case, trace: Trace, judge: Judge) -> Evidence:
     """The gradient of the penalty ½·|W·dx|², W a linear layer over the channels, is its derivative in any direction."""

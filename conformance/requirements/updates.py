@@ -46,7 +46,8 @@ def decay_one_keeps(case: Case, trace: Trace, judge: Judge) -> Evidence:
         truth, bounds = judge.training(view)
         for statistic, finite in (("mean", bounds.mean), ("variance", judge.run.estimate(truth, bounds)[1])):
             got = np.asarray(getattr(read, "moving_" + statistic), np.float64).reshape(-1, 1)
-            holds = np.all((got == getattr(before, statistic)) | ~np.isfinite(finite))
+            old = getattr(before, statistic)
+            holds = np.all((got == old) | ~np.isfinite(old) | ~np.isfinite(finite))
             parts.append(require(bool(holds), f"the moving {statistic} changed", statistic, view.number))
     return combine(parts)
 
