@@ -52,6 +52,10 @@ PythonOption = Annotated[
 DeviceOption = Annotated[
     str, typer.Option("--device", metavar="DEVICE", help="Device for adapters that can be told one, such as cuda.")
 ]
+KeptCases = Annotated[
+    Path | None,
+    typer.Option("--kept", metavar="FOLDER", help="Run the cases in this folder, too: case files of earlier runs."),
+]
 InProcess = Annotated[bool, typer.Option("--in-process", help="Run adapters in this process, for a debugger.")]
 
 
@@ -110,3 +114,16 @@ def ready(
     environments.check(targets, listed)
     tell = functools.partial(typer.echo, err=True)
     return environments.ready(targets, listed, environments.cache_folder(cache), tell)
+
+
+def make_writable(folder: Path) -> None:
+    """Make a folder where there is none; raises UsageError where nothing can be written to it."""
+    from conformance.targets import UsageError
+
+    probe = folder / ".writable"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"cannot write to the output folder {folder}: {error.strerror}") from error

@@ -17,6 +17,7 @@ from conformance import (
     list_cli,
     mutants_cli,
     new_adapter,
+    night_cli,
     scenarios_cli,
     updates_cli,
     vectors_cli,
@@ -27,12 +28,14 @@ from conformance._console import (
     DeviceOption,
     EnvironmentsFile,
     InProcess,
+    KeptCases,
     MapOption,
     PathOption,
     PythonOption,
 )
 from conformance._console import clear_errors as _clear_errors
 from conformance._console import fail as _fail
+from conformance._console import make_writable as _make_writable
 from conformance._console import ready as _ready
 from conformance._console import say as _say
 
@@ -59,6 +62,7 @@ app.command("list")(list_cli.list_)
 app.command()(vectors_cli.export_vectors)
 app.command()(scenarios_cli.scenarios)
 app.command()(updates_cli.updates)
+night_cli.add_to(app)
 
 ANNOUNCED = ("numpy", "tf_graph", "keras", "torch")
 KNOWN_FAILURES = Path("known_failures.toml")
@@ -109,6 +113,7 @@ def run(
     threads: Annotated[
         int, typer.Option(min=1, metavar="N", help="Threads that the implementation's libraries may use.")
     ] = 1,
+    kept: KeptCases = None,
     in_process: InProcess = False,
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Stop at the first failure that is not a known one.")
@@ -146,6 +151,7 @@ def run(
             targets=_ready(told(plan.targets, python, map_ or (), device), in_process, environments, cache),
             explaining=SHORT_EXPLAINING if fail_fast else PROFILES[profile].explaining,
             sought=PROFILES[profile].sought if cases is None else 0,
+            kept=kept,
             in_process=in_process,
             threads=threads,
             fail_fast=fail_fast,
@@ -196,18 +202,6 @@ def _seed(profile: str, seed: int | None) -> int:
     if seed is not None:
         return seed
     return secrets.randbelow(2**31) if profile == "nightly" else 1
-
-
-def _make_writable(folder: Path) -> None:
-    from conformance.targets import UsageError
-
-    probe = folder / ".writable"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UsageError(f"cannot write to the output folder {folder}: {error.strerror}") from error
 
 
 def _conclude(files: list[Path], page: Path, results: "Results", debug: bool) -> int:

@@ -50,6 +50,8 @@ class Plan(NamedTuple):
     explaining: float = 0.0
     #: Cases per implementation and family that are sought for their large errors.
     sought: int = 0
+    #: Folder of case files that are run as well.
+    kept: Path | None = None
     in_process: bool = False
     #: Threads of a host's numerical libraries.
     threads: int = 1

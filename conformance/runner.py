@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapters.interface import Conventions
+from conformance import kept
 from conformance import pool as pools
 from conformance._header import header, implementation
 from conformance.agreement import Sample, agreements
@@ -202,6 +203,8 @@ class _Run:
         for family in [family for family in self._plan.families if family not in drawn]:
             self._tell(Event(doing=f"drawing cases, {FAMILIES[family].title.lower()}"))
             drawn[family] = pools.draw(family, seed, FAMILIES[family].count(cases))
+        if self._plan.kept is not None:
+            drawn = kept.added(drawn, self._plan.kept, lambda text: self._tell(Event(said=text)))
         self._plan = self._plan._replace(pools=drawn)
         self.books.drawing = time.perf_counter() - started
 
