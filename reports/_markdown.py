@@ -7,7 +7,8 @@ from reports._format import clip, visible
 
 #: Words, numbers and signs that are neither markup nor part of a link or a mention, and what they may not start with.
 _HARMLESS = re.compile(
-    r"(?:[A-Za-z0-9 .,;:%×÷→−–()…=²⁰¹³⁴⁵⁶⁷⁸⁹⁻-]|(?<=[A-Za-z0-9])_(?=[A-Za-z0-9])|(?<=[A-Za-z0-9])@(?=[A-Za-z0-9]+(?:[ :,;]|$)))*"
+    r"(?:[A-Za-z0-9 .,;:%×÷→−–()…=²⁰¹³⁴⁵⁶⁷⁸⁹⁻-]|(?<=[A-Za-z0-9])_(?=[A-Za-z0-9])"
+    r"|(?<=[A-Za-z0-9])@(?=[A-Za-z0-9]+(?:[ :,;]|$)))*"
 )
 _MARKER = re.compile(r"[-+=. ]|\d+[.)](?:\s|$)")
 

@@ -16,11 +16,11 @@ from reports._text import WORDS, Places, places, slug
 from reports.history_digest import Cell
 from reports.html import environment
 from reports.nightly_changes import WINDOW, Change, Missing, Night, Shift
-from reports.nightly_strips import when
+from reports.nightly_strips import day, when
 from reports.records import OUTCOMES, Outcome, Results
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_STYLES = ("base.css", "failures.css", "tables.css", "small.css", "nightly.css")
+_STYLES = ("base.css", "matrix.css", "failures.css", "tables.css", "small.css", "nightly.css")
 #: Entries of a list that are shown; the others are counted.
 LISTED = 60
 #: New failures that have an article.
@@ -256,7 +256,7 @@ def _still(night: Night, where: Places) -> list[tuple[str, list[Still]]]:
     found: dict[str, list[Still]] = {}
     for s in night.changes.standing[:STANDING]:
         anchor = where.anchors[s.requirement, s.implementation]
-        cell = Still(anchor, s.requirement, slug(s.now.outcome), _short(s.now), when(s.since))
+        cell = Still(anchor, s.requirement, slug(s.now.outcome), _short(s.now), day(s.since))
         found.setdefault(s.implementation, []).append(cell)
     return list(found.items())
 

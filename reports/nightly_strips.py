@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reports._format import count, listing, ratio
+from reports._format import count, listing, power_of_two, ratio
 from reports._plots import Tick, position
 from reports.history_digest import Digest, Row, ratios_of
 from reports.nightly_changes import HELD, WINDOW
 
 #: Exponents of two between which a trend is drawn.
-SCALE = (-12, 0)
+SCALE = (-8, 0)
 #: Height of a trend of an implementation, and of the trend of all, in units of the drawing.
 LOW, HIGH = 16, 100
 #: Failing cells of a night -> the class of its mark; more have the last.
@@ -61,10 +61,17 @@ class Trend(NamedTuple):
     label: str
 
 
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def day(night: str) -> str:
+    """A night's name for a reader in a hurry: ``21 Nov``."""
+    return f"{int(night[6:8])} {_MONTHS[int(night[4:6]) - 1]}"
+
+
 def when(night: str) -> str:
     """A night's name for a reader: ``21 Nov, 02:00``."""
-    months = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-    return f"{int(night[6:8])} {months[int(night[4:6]) - 1]}, {night[9:11]}:{night[11:13]}"
+    return f"{day(night)}, {night[9:11]}:{night[11:13]}"
 
 
 def by_environment(nights: Sequence[Digest]) -> list[tuple[str, list[Strip]]]:
@@ -111,7 +118,7 @@ def _marks(name: str, nights: Sequence[Digest]) -> list[Mark]:
         about = digest.about(name)
         now = about.get("version", "")
         if before is not None and now != before:
-            text = f"{about.get('framework', '')} {before} → {now} on {when(digest.night)}".strip()
+            text = f"{about.get('framework', '')} {before} → {now} on {day(digest.night)}".strip()
             marks.append(Mark(round(100 * (place + 0.5) / len(nights), 1), text))
         before = now
     return marks
@@ -179,6 +186,6 @@ def trend(nights: Sequence[Digest]) -> Trend | None:
         values = [float(np.percentile(found, share)) if found.size else math.nan for found in held]
         lines.append(Line(kind, word, _curve(values, HIGH), ratio(values[-1])))
     low, high = SCALE
-    ticks = [Tick(100 - position(e, SCALE), "bound" if e == 0 else ratio(2.0**e)) for e in range(low, high + 1, 4)]
+    ticks = [Tick(100 - position(e, SCALE), "bound" if e == 0 else power_of_two(e)) for e in range(low, high + 1, 2)]
     said = listing([f"{line.word} {line.now}" for line in lines])
     return Trend(lines, ticks, max(len(nights) - 1, 1), f"Error ÷ bound over {len(nights)} nights; tonight {said}")
