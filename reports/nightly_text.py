@@ -1,6 +1,6 @@
 """A night as Markdown: the summary for a CI step, and the text of an issue on what newly fails."""
 
-from reports._format import clip, count, date, listing, visible
+from reports._format import count, date, listing
 from reports._markdown import block, code, fitted, words
 from reports._text import about, rerun, title
 from reports.nightly import Listing, lists, others, say, sentence, size
@@ -24,8 +24,15 @@ def summary(night: Night) -> str:
     for found in [*lists(night), *others(night)]:
         lines += _listed(found)
     lines += [f"- not used: {words(problem, 300)}" for problem in digest.skipped.values()]
-    lines.append(f"\n{date(digest.started)}, {digest.profile} profile, seed {digest.seed}, suite {code(digest.suite)}.")
+    lines.append(f"\n{_run(night)}.")
     return fitted(lines, LIMIT)
+
+
+def _run(night: Night) -> str:
+    """When the night was, and how to have the same again."""
+    digest = night.digest
+    profile = words(f"{digest.profile} profile, seed {digest.seed}")
+    return f"{words(date(digest.started))}: {profile}, suite {words(digest.suite)}"
 
 
 def _listed(found: Listing) -> list[str]:
@@ -43,13 +50,16 @@ def issue(night: Night) -> str:
     new = night.changes.new
     if not new:
         return ""
-    digest, header = night.digest, night.results.header
+    header = night.results.header
     names = list(dict.fromkeys(change.implementation for change in new))
     where = listing(names) if len(names) <= 3 else f"{len(names)} implementations"
     what = f"{new[0].requirement} newly fails" if len(new) == 1 else f"{count(len(new), 'check')} newly fail"
-    found_at = f"{date(digest.started)}: {digest.profile} profile, seed {digest.seed}, suite {code(digest.suite)}"
-    heading = " ".join(visible(clip(f"{what} on {where}", 200)).split())
-    lines = [f"# {heading}", "", f"Found by the night of {found_at}. {words(say(night), 600)}", ""]
+    lines = [
+        f"# {words(f'{what} on {where}')}",
+        "",
+        f"Found by the night of {_run(night)}. {words(say(night), 600)}",
+        "",
+    ]
     found = {(r.requirement, r.implementation): r for r in night.results.results}
     infos = {info.id: info for info in header.requirements}
     who = {implementation.name: implementation for implementation in header.implementations}

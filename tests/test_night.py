@@ -1,0 +1,164 @@
+"""Tests of the command ``night`` on real runs: what newly fails, what is kept, and nights that go wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from conformance import kept, night
+from conformance.environments import read
+from conformance.pool import Pool
+from conformance.requirements import CATALOGUE
+from reports.history import History
+from reports.nightly_changes import Night
+from reports.nightly_changes import night as beside
+from reports.store import read as read_results
+from tests._commands import ROOT, Ended, command
+
+RIGHT = "from adapters.numpy_reference import NumpyReference as Base\n"
+WRONG = "from conformance.zoo.statistics import UnbiasedNormalization as Base\n"
+CLASS = "\n\nclass Norm(Base):\n    pass\n"
+
+
+def run_night(folder: Path, base: str, *more: str) -> Ended:
+    """Run a night of NumPy and of a class of somebody's own, which is as good as what it inherits from."""
+    (folder / "norm.py").write_text(base + CLASS, encoding="utf-8")
+    arguments = (
+        "norm.py:Norm",
+        "numpy",
+        "--env",
+        "current",
+        "--profile",
+        "quick",
+        "--cases",
+        "12",
+        "--path",
+        str(ROOT),
+    )
+    return command("night", *arguments, *(more or ("-k", "BN-101 or BN-106")), folder=folder)
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[Ended, bool]]]:
+    """Three nights, the fault in the second alone; how each ended, and whether it left the text of an issue."""
+    folder = tmp_path_factory.mktemp("nights")
+    ended = []
+    for base in (RIGHT, WRONG, RIGHT):
+        done = run_night(folder, base)
+        ended.append((done, (folder / "results" / "night" / "issue.md").exists()))
+        if base == WRONG:
+            (folder / "results" / "night" / "issue.md").rename(folder / "issue-of-the-second.md")
+            (folder / "results" / "night" / "issue.md").write_text("left over", encoding="utf-8")
+    return folder, ended
+
+
+def night_of(folder: Path, number: int) -> Night:
+    """A night beside those before it."""
+    history = History(folder / "history")
+    return beside(history, history.night(history.nights()[number]))
+
+
+def test_a_fault_in_the_second_night_is_new_there_alone(three: tuple[Path, list[tuple[Ended, bool]]]) -> None:
+    """Of four cells that ran three times, exactly the faulty one is new in the second night, and fixed in the third."""
+    folder, ended = three
+    assert [(done.code, issue) for done, issue in ended] == [(0, False), (1, True), (0, False)], ended
+    told = [night_of(folder, number).changes for number in range(3)]
+    assert [[(c.requirement, c.implementation) for c in each.new] for each in told] == [[], [("BN-101", "Norm")], []]
+    assert [[(c.requirement, c.implementation) for c in each.fixed] for each in told] == [[], [], [("BN-101", "Norm")]]
+    assert all(not each.standing and not each.missing and not each.other for each in told)
+    assert "1 check newly fails" in ended[1][0].out
+
+
+def test_the_night_leaves_everything_that_a_reader_needs(three: tuple[Path, list[tuple[Ended, bool]]]) -> None:
+    """Page, summary and badge are there; the issue of the second night has versions and a script that runs."""
+    folder, _ = three
+    out = folder / "results" / "night"
+    assert (out / "nightly.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert len((out / "summary.md").read_bytes()) <= 20_000
+    assert json.loads((out / "badge.json").read_text(encoding="utf-8"))["color"] == "brightgreen"
+    issue = (folder / "issue-of-the-second.md").read_text(encoding="utf-8")
+    assert issue.startswith("# BN-101 newly fails on Norm\n")
+    assert "import numpy as np" in issue
+    assert "numpy" in issue
+
+
+def test_seeds_are_fresh_and_failing_cases_are_kept(three: tuple[Path, list[tuple[Ended, bool]]]) -> None:
+    """Each night has a seed of its own, and the third runs the second's failing case, too."""
+    folder, _ = three
+    history = History(folder / "history")
+    runs = [read_results(history.folder / name / "current.jsonl.gz") for name in history.nights()]
+    assert len({run.header.seed for run in runs}) == 3
+    (file,) = (folder / "history" / "kept").iterdir()
+    assert file.name.startswith("BN-101-Norm-")
+    totals = [next(r for r in run.results if r.implementation == "numpy").examples.total for run in runs]
+    assert totals[0] == totals[1] == totals[2] - 1
+
+
+def test_a_kept_case_is_one_more_that_fails(three: tuple[Path, list[tuple[Ended, bool]]], tmp_path: Path) -> None:
+    """A run with the kept cases has one more example than without, and one more that fails."""
+    folder, _ = three
+    (tmp_path / "norm.py").write_text(WRONG + CLASS, encoding="utf-8")
+    arguments = ["run", "norm.py:Norm", "-k", "BN-106 or BN-101", "--cases", "1", "--path", str(ROOT)]
+    found = {}
+    for name, more in (("without", []), ("with", ["--kept", str(folder / "history" / "kept")])):
+        command(*arguments, "--out", name, *more, folder=tmp_path)
+        results = read_results(tmp_path / name / "results.jsonl.gz").results
+        found[name] = next(r for r in results if r.requirement == "BN-101")
+    assert found["with"].outcome == "fail"
+    assert found["with"].examples.total == found["without"].examples.total + 1
+    assert found["with"].examples.failing == found["without"].examples.failing + 1
+
+
+def test_only_the_last_kept_cases_stay(tmp_path: Path, three: tuple[Path, list[tuple[Ended, bool]]]) -> None:
+    """Of one cell the last three nights' cases are kept; a damaged file is told and left out of a run."""
+    folder, _ = three
+    history = History(folder / "history")
+    results = read_results(history.folder / history.nights()[1] / "current.jsonl.gz")
+    (file,) = (folder / "history" / "kept").iterdir()
+    (tmp_path / "cases").mkdir()
+    (tmp_path / "cases" / "BN-101-Norm-smallest.json").write_bytes(file.read_bytes())
+    for day in range(1, 6):
+        kept.keep(tmp_path / "kept", results, tmp_path, f"2026110{day}T020000Z")
+    assert [path.stem[-16:] for path in sorted((tmp_path / "kept").iterdir())] == [
+        f"2026110{day}T020000Z" for day in (3, 4, 5)
+    ]
+    (tmp_path / "kept" / "BN-101-Norm-20261103T020000Z.json").write_text("{", encoding="utf-8")
+    told: list[str] = []
+    pools = {CATALOGUE["BN-101"].family: Pool(1, 0, (), ())}
+    found = kept.added(pools, tmp_path / "kept", told.append)
+    assert len(found[1].cases) == 2
+    assert len(told) == 1
+    assert "BN-101-Norm-20261103T020000Z.json" in told[0]
+
+
+def test_a_night_that_cannot_run_says_so(tmp_path: Path) -> None:
+    """An unknown environment ends the night with 2; a night without any results is no success."""
+    assert command("night", "--env", "nowhere", folder=tmp_path).code == 2
+    ended = run_night(tmp_path, RIGHT, "-k", "no such requirement")
+    assert ended.code == 2
+    assert "left no results" in ended.err
+    assert not (tmp_path / "results" / "night" / "nightly.html").exists()
+
+
+def test_a_night_ends_when_its_time_is_over(tmp_path: Path) -> None:
+    """A run that is cut short by the time limit leaves what it has, and the night is told all the same."""
+    arguments = ("-k", "BN-1", "--cases", "4000", "--minutes", "0.1")
+    ended = run_night(tmp_path, RIGHT, *arguments)
+    found = night_of(tmp_path, 0)
+    assert (tmp_path / "results" / "night" / "nightly.html").exists(), ended
+    assert not found.changes.new
+    assert found.changes.missing
+
+
+def test_work_is_all_environments_unless_some_are_chosen() -> None:
+    """Without a choice a night has this interpreter and every listed environment, each with all that it has."""
+    listed = read(ROOT / "environments.toml")
+    here = ("numpy", "torch")
+    everything = night.work([], [], here, listed)
+    assert set(everything) == {"current", *listed.names}
+    assert everything["current"] == here
+    assert "tf_graph.nn@tf1.4" in everything["tf1.4"]
+    assert night.work(["tf_graph.layers"], ["legacy"], here, listed) == {
+        "tf1.4": ("tf_graph.layers@tf1.4",),
+        "tf1.15": ("tf_graph.layers@tf1.15",),
+    }
