@@ -40,7 +40,6 @@ from conformance._console import ready as _ready
 from conformance._console import say as _say
 
 if TYPE_CHECKING:
-    from conformance.conversation import Timeouts
     from conformance.plan import Plan
     from conformance.targets import Target
     from reports.records import Results
@@ -136,6 +135,7 @@ def run(
     """
     with _clear_errors(debug):
         from conformance import runner
+        from conformance.conversation import Timeouts
         from conformance.plan import PROFILES, SHORT_EXPLAINING
         from conformance.progress import watch
         from conformance.targets import told
@@ -156,7 +156,7 @@ def run(
             threads=threads,
             fail_fast=fail_fast,
             path=tuple(path or ()),
-            timeouts=_timeouts(timeout),
+            timeouts=Timeouts(first=3 * timeout, later=timeout),
         )
         head = runner.header(plan, profile, _seed(profile, seed), cases or PROFILES[profile].cases)
         with watch() as tell:
@@ -188,12 +188,6 @@ def _spread(implementations: list[str], env: list[str], file: Path | None) -> tu
     from conformance.environments import read, spread
 
     return spread(implementations, env, ANNOUNCED, read(file))
-
-
-def _timeouts(seconds: float) -> "Timeouts":
-    from conformance.conversation import Timeouts
-
-    return Timeouts(first=3 * seconds, later=seconds)
 
 
 def _seed(profile: str, seed: int | None) -> int:
