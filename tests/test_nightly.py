@@ -150,7 +150,7 @@ def test_the_issue_is_on_what_is_new_alone(tmp_path: Path) -> None:
         "keras 2.1 → 2.2",
         "`Python`: `3.11.7`",
         "--seed 1",
-        "was",
+        "before: 0.1 of the bound",
     ):
         assert part in text
     assert nightly_text.issue(after(tmp_path / "standing", FAIL, FAIL)) == ""
