@@ -27,7 +27,7 @@ class Profile(NamedTuple):
 PROFILES: dict[ProfileName, Profile] = {
     "quick": Profile(60, 4.0),
     "default": Profile(150, 20.0),
-    "nightly": Profile(2000, 120.0, sought=300),
+    "nightly": Profile(1000, 120.0, sought=150),
 }
 
 
