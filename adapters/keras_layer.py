@@ -4,7 +4,7 @@ import functools
 import importlib
 import os
 import pathlib
-from typing import Any, Callable, Dict, List, Optional, Tuple, Type
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple, Type
 
 import numpy as np
 
@@ -22,6 +22,10 @@ from adapters.interface import (
     Tape,
     Unsupported,
 )
+from adapters.network import Network, NetworkSpec
+
+if TYPE_CHECKING:
+    from adapters.network_keras import KerasNetworks
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
@@ -176,6 +180,7 @@ class KerasBatchNorm(BatchNormAdapter):
         if backend != self.engine.backend:
             raise Unsupported("Keras runs on {}, not on {}".format(backend, self.engine.backend))
         self._engines = FreeList()
+        self._networks: Optional["KerasNetworks"] = None
 
     def describe(self) -> Description:
         """The installed Keras and its backend, on the CPU."""
@@ -227,3 +232,12 @@ class KerasBatchNorm(BatchNormAdapter):
         refuse_undeclared(spec, self.describe().capabilities)
         model = keras.saving.load_model(pathlib.Path(path) / "layer.keras")
         return KerasLayer(spec, self.engine(spec, model.layers[-1]))
+
+    def network(self, spec: NetworkSpec) -> Network:
+        """A keras.Sequential, on TensorFlow."""
+        if self.engine is not TensorFlowEngine:
+            return super().network(spec)
+        from adapters.network_keras import KerasNetworks
+
+        self._networks = self._networks or KerasNetworks()
+        return self._networks.network(spec)

@@ -116,6 +116,7 @@ class ContribBatchNorm(LibraryBatchNorm):
     """As its documentation and the first guides advised: updates hung on the train step."""
 
     formulation = ContribGraph
+    in_networks = True
     capabilities = LAST._replace(separate_update=True)
     notes: Tuple[str, ...] = (
         "is_training is a placeholder; fused=False",
@@ -127,6 +128,7 @@ class FusedContribBatchNorm(LibraryBatchNorm):
     """With the fused op; the same train step."""
 
     formulation = FusedContribGraph
+    in_networks = True
     capabilities = LAST._replace(separate_update=True, inference_gradients=differentiates_inference())
     notes = (
         "is_training is a placeholder; fused=True",
@@ -153,6 +155,7 @@ class InlineContribBatchNorm(LibraryBatchNorm):
     """With the updates in place."""
 
     formulation = InlineContribGraph
+    in_networks = True
     capabilities = LAST
     notes = (
         "is_training is a placeholder; fused=False, updates_collections=None",

@@ -3,7 +3,7 @@
 Graphs are kept for later layers of the same spec, because building one takes a hundred times as long as a step.
 """
 
-from typing import List, Optional, Tuple, Type
+from typing import TYPE_CHECKING, List, Optional, Tuple, Type
 
 import numpy as np
 
@@ -20,8 +20,12 @@ from adapters.interface import (
     Step,
     Unsupported,
 )
+from adapters.network import Network, NetworkSpec
 from adapters.tf_facts import differentiates_inference, differentiates_single_halves, epsilon_floor, moments_grade
 from adapters.tf_formulations import BatchNormGraph, FusedGraph, NNGraph, fused_dtypes, tf
+
+if TYPE_CHECKING:
+    from adapters.network_tf import GraphNetworks
 
 
 class GraphLayer(Layer):
@@ -84,9 +88,12 @@ class GraphBatchNorm(BatchNormAdapter):
     formulation: Type[BatchNormGraph]
     capabilities: Capabilities
     notes: Tuple[str, ...]
+    #: Whether its formulation can stand in the graph of a whole network.
+    in_networks = False
 
     def __init__(self) -> None:
         self._graphs = FreeList()
+        self._networks: "Optional[GraphNetworks]" = None
 
     def describe(self) -> Description:
         """The installed TensorFlow, on the CPU."""
@@ -110,6 +117,15 @@ class GraphBatchNorm(BatchNormAdapter):
         self._graphs.lend(layer, spec, graph)
         return layer
 
+    def network(self, spec: NetworkSpec) -> Network:
+        """A graph of the whole network, where the formulation can stand in one."""
+        if not self.in_networks:
+            return super().network(spec)
+        from adapters.network_tf import GraphNetworks
+
+        self._networks = self._networks or GraphNetworks(self.formulation, self.describe().capabilities)
+        return self._networks.network(spec)
+
     def new_graph(self, spec: Spec) -> BatchNormGraph:
         """A graph of the formulation."""
         return self.formulation(spec)
@@ -119,6 +135,7 @@ class NNBatchNorm(GraphBatchNorm):
     """Moments, batch_normalization and assigned moving statistics: how TensorFlow's users first wrote it."""
 
     formulation = NNGraph
+    in_networks = True
     capabilities = Capabilities(axes="several", dtypes=("float32", "float64"), second_order=True, save=True)
     notes = (
         "is_training is a placeholder; tf.cond chooses between the batch's moments and the moving statistics",
@@ -156,6 +173,7 @@ class FusedBatchNorm(GraphBatchNorm):
     """The fused op with a separate update of the moving statistics, as the layers of TensorFlow 1 had it."""
 
     formulation = CheckedFusedGraph
+    in_networks = True
     capabilities = Capabilities(
         axes="single",
         dtypes=fused_dtypes(),

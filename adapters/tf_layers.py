@@ -61,6 +61,7 @@ class LayersBatchNorm(LibraryBatchNorm):
     """Without the fused op, as before it was the default."""
 
     formulation = LayersGraph
+    in_networks = True
     capabilities = Capabilities(axes="single", separate_update=True, save=True)
     notes = (
         "training is a placeholder; fused=False",
@@ -72,6 +73,7 @@ class FusedLayersBatchNorm(LibraryBatchNorm):
     """With the fused op: inputs of rank 4 alone."""
 
     formulation = FusedLayersGraph
+    in_networks = True
     capabilities = Capabilities(ranks=(4,), axes="single", separate_update=True, save=True)
     notes = (
         "training is a placeholder; fused=True",

@@ -1,17 +1,20 @@
 """The laboratory: one implementation with the samples, in which scenarios train networks and look at them."""
 
 import functools
-from typing import NamedTuple
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from adapters.interface import Array
+from adapters.interface import Array, Conventions
 from adapters.network import Act, Course, Done, NetworkSpec
 from adapters.program import Failure, Program, Trace
 from conformance.scenarios import networks
 from conformance.scenarios.conducting import Attended, conduct
 from conformance.scenarios.data import Samples
 from conformance.session import Session
+
+T = TypeVar("T")
 
 
 class Effort(NamedTuple):
@@ -49,11 +52,30 @@ class Trained(NamedTuple):
         return -1 if np.isfinite(self.losses[-1]) else len(self.losses) - 1
 
 
+class Known:
+    """What the reference does: worked out once for all implementations of the same conventions."""
+
+    def __init__(self) -> None:
+        self._found: dict[Hashable, Any] = {}
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What was made under the key, or is now."""
+        if key not in self._found:
+            self._found[key] = make()
+        return self._found[key]
+
+
+def matters(conventions: Conventions) -> tuple[str, float, str]:
+    """The conventions that a trajectory depends on."""
+    return conventions.moving_variance, conventions.epsilon_floor, conventions.decay_dtype
+
+
 class Lab:
     """One implementation, its session, the samples and the effort."""
 
-    def __init__(self, session: Session, samples: Samples, effort: Effort) -> None:
+    def __init__(self, session: Session, samples: Samples, effort: Effort, known: Known | None = None) -> None:
         self.session = session
+        self.known = known or Known()
         self.samples = samples
         self.effort = effort
         self.seconds = 0.0

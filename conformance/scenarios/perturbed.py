@@ -15,6 +15,8 @@ E[x²] − E[x]², the folded output x·a + b. Nothing here is fitted to any imp
 are proven instead; worst cases piling up, they say nothing after two steps.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from adapters.interface import Array, BatchNormAdapter, Conventions, Layer, Spec, State
@@ -125,25 +127,30 @@ class PerturbedNetwork(LayeredNetwork):
         return self._noise(a - delta, 2, np.abs(a) + np.abs(delta))
 
 
-class Trajectory:
+class Trajectory(NamedTuple):
     """The reference's states after each step, and how far from each a correct implementation may be."""
 
-    def __init__(
-        self,
-        spec: NetworkSpec,
-        conventions: Conventions,
-        start: dict[str, Array],
-        batches: list[tuple[Array, Array]],
-    ) -> None:
-        u = float(np.finfo(spec.dtype).eps / 2)
-        #: The state after each step, and the loss before it under the name "loss".
-        self.states = _run(spec, conventions, start, batches, Noise(0.0, 0))
-        runs = [_run(spec, conventions, start, batches, Noise(u, seed)) for seed in range(RUNS)]
-        #: For each step and array, the bound on the Euclidean distance.
-        self.bounds = [
-            {name: LAMBDA * max(distance(run[k][name], a) for run in runs) for name, a in state.items()}
-            for k, state in enumerate(self.states)
-        ]
+    #: The state after each step, and the loss before it under the name "loss".
+    states: list[dict[str, Array]]
+    #: For each step and array, the bound on the Euclidean distance.
+    bounds: list[dict[str, float]]
+
+
+def trajectory(
+    spec: NetworkSpec,
+    conventions: Conventions,
+    start: dict[str, Array],
+    batches: list[tuple[Array, Array]],
+) -> Trajectory:
+    """The trajectory of the reference under an implementation's conventions."""
+    u = float(np.finfo(spec.dtype).eps / 2)
+    states = _run(spec, conventions, start, batches, Noise(0.0, 0))
+    runs = [_run(spec, conventions, start, batches, Noise(u, seed)) for seed in range(RUNS)]
+    bounds = [
+        {name: LAMBDA * max(distance(each[k][name], a) for each in runs) for name, a in state.items()}
+        for k, state in enumerate(states)
+    ]
+    return Trajectory(states, bounds)
 
 
 def distance(a: Array, b: Array) -> float:
@@ -158,6 +165,7 @@ def _run(
     batches: list[tuple[Array, Array]],
     noise: Noise,
 ) -> list[dict[str, Array]]:
+    """The states after each step of one run, and the losses."""
     network = PerturbedNetwork(PerturbedReference(conventions, spec.dtype, noise), spec, noise)
     network.set_state({name: np.asarray(a, np.float64) for name, a in start.items()})
     found = []

@@ -50,7 +50,11 @@ class Reference:
         self.arithmetic = Arithmetic(spec.dtype)
 
     def step(self, state: State, x: Array, labels: Array) -> tuple[Ball, State]:
-        """The loss before a step, and the state after it."""
+        """The loss before a step, and the state after it; radii that overflow say nothing, and are no error."""
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return self._step(state, x, labels)
+
+    def _step(self, state: State, x: Array, labels: Array) -> tuple[Ball, State]:
         on = self.arithmetic
         rows, outputs, passes, slopes = self._forward(state, exact(x))
         last = len(self.spec.hidden) + 1

@@ -17,7 +17,7 @@ from conformance.introduction import meet
 from conformance.scenarios import demonstrations, evaluation, pictures, trajectories, traps
 from conformance.scenarios.catalogue import DEMONSTRATIONS, SCENARIOS, Demonstration, Evidence, Scenario
 from conformance.scenarios.data import Samples
-from conformance.scenarios.lab import EFFORTS, BrokenError, Lab
+from conformance.scenarios.lab import EFFORTS, BrokenError, Known, Lab
 from conformance.session import DEFAULT_TIMEOUTS, Session, SessionError
 from conformance.targets import Target
 from conformance.unit import declared
@@ -88,8 +88,9 @@ def run(request: Request, tell: Tell) -> Found:
     results: list[Result] = []
     figures: list[Figure] = []
     spent: dict[str, dict[str, float]] = {}
+    shared = Known()
     for target in request.targets:
-        who, of_it, drawn, times = _implementation(target, request, tell)
+        who, of_it, drawn, times = _implementation(target, request, shared, tell)
         known.append(who)
         results += of_it
         figures += drawn
@@ -101,7 +102,7 @@ def run(request: Request, tell: Tell) -> Found:
 
 
 def _implementation(
-    target: Target, request: Request, tell: Tell
+    target: Target, request: Request, shared: Known, tell: Tell
 ) -> tuple[Implementation, list[Result], list[Figure], dict[str, float]]:
     tell(f"{target.name}: starting", 0)
     begin = time.perf_counter()
@@ -121,7 +122,7 @@ def _implementation(
         return Implementation(name=target.name, no_run=reason), silent, [], {}
     importing = time.perf_counter() - begin
     with session:
-        lab = Lab(session, request.samples, EFFORTS[request.profile])
+        lab = Lab(session, request.samples, EFFORTS[request.profile], shared)
         results = []
         for _, each in sorted(SCENARIOS.items()):
             tell(f"{target.name}: {each.info.id} {each.info.name}", 0)
