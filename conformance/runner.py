@@ -250,7 +250,7 @@ class _Run:
         line = implementation(done, self._conventions[name], known, self._accuracy[name], self._settling[name])
         self._write([line], done)
         held = self._open.setdefault(name, Conclusion(done.unit.target, Survey({})))
-        held.survey.merge(done.survey)
+        held.take(done)
         self._surveyed[name].add(done.unit.family)
 
     def give_up(self, why: str) -> None:

@@ -75,6 +75,12 @@ class Conclusion:
 
     target: Target
     survey: Survey
+    description: Description | None = None
+
+    def take(self, done: Surveyed) -> None:
+        """Add a survey of it."""
+        self.survey.merge(done.survey)
+        self.description = done.description or self.description
 
 
 @dataclass
@@ -157,10 +163,11 @@ def _with_causes(results: list[Result], found: Survey) -> list[Result]:
 
 def unexplained(conclusion: Conclusion, plan: Plan) -> list[Result]:
     """The records of what was surveyed so far, where no implementation is at hand to explain failures."""
-    found, name = conclusion.survey, conclusion.target.name
+    found, name, who = conclusion.survey, conclusion.target.name, conclusion.description
+    capabilities, version = (who.capabilities, who.version) if who else (Capabilities(), "")
     results = []
     for id_ in sorted(found.tallies):
-        came_to = outcome(found.tallies[id_], found, Capabilities(), find(plan.known, id_, name, ""))
+        came_to = outcome(found.tallies[id_], found, capabilities, find(plan.known, id_, name, version))
         results.append(result(found.tallies[id_], name, came_to, [], None, 0.0))
     return results
 

@@ -70,7 +70,7 @@ class Gathering:
         With ``--fail-fast`` a failure makes it the last: the other families are not run.
         """
         name = done.unit.target.name
-        self.gathered.setdefault(name, Conclusion(done.unit.target, Survey({}))).survey.merge(done.survey)
+        self.gathered.setdefault(name, Conclusion(done.unit.target, Survey({}))).take(done)
         self._missing[name] -= 1
         if done.unit.family in done.survey.stopped and self._plan.fail_fast and self._missing[name]:
             self._leave_out(done)

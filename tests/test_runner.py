@@ -255,6 +255,20 @@ def test_an_interruption_keeps_what_was_found(tmp_path: Path, monkeypatch: pytes
     assert (found.footer.complete, found.footer.exit_code) == (False, 1)
 
 
+def test_an_interruption_takes_no_capability_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not reached is "no run", not "unsupported", where the implementation declares what is asked for."""
+    genuine = run_unit
+
+    def interrupted(unit: Unit, *rest: object) -> Surveyed:
+        if unit.family == 7:
+            raise Interrupted("SIGINT")
+        return genuine(unit, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(workers, "run_unit", interrupted)
+    found = run(Plan(resolve(["numpy"]), ("BN-101", "BN-711"), {}, tmp_path), 4)
+    assert [(r.requirement, r.outcome) for r in found.results] == [("BN-101", "pass"), ("BN-711", "no run")]
+
+
 def test_progress_counts_every_case_once(tmp_path: Path) -> None:
     """The cases that a run tells of as done add up to all of them, also where a survey gives up early."""
     events: list[runner.Event] = []
