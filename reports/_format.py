@@ -17,6 +17,11 @@ def power_of_two(exponent: int) -> str:
     return "2" + str(exponent).translate(_SUPERSCRIPT) if exponent else "1"
 
 
+def power_of_ten(exponent: int) -> str:
+    """Print 10 to an integer power; 0 prints as 1."""
+    return "10" + str(exponent).translate(_SUPERSCRIPT) if exponent else "1"
+
+
 def ratio(value: Number | None) -> str:
     """Print an error / bound: two digits below 1, none from 100, a power of ten from 10⁵."""
     if value is None:

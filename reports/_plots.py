@@ -87,6 +87,12 @@ def examples_label(examples: Examples, histogram: Histogram) -> str:
     return ", ".join(parts)
 
 
+def scale_ticks(scale: tuple[int, int], step: int) -> list[Tick]:
+    """Label a scale of exponents of two: every few of them, and the bound by its name."""
+    low, high = scale
+    return [Tick(position(e, scale), "bound" if e == 0 else power_of_two(e)) for e in range(low, high + 1, step)]
+
+
 def _outward(value: float, step: int) -> int:
     return math.ceil(value / step) * step
 

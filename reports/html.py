@@ -11,17 +11,37 @@ import jinja2
 import msgspec
 from markupsafe import Markup, escape
 
-from reports import _accuracy, _failures, _matrix, _requirements, _scenarios, _tables
-from reports._format import clip, count, date, power_of_two, seconds, times_bound, visible
+from reports import (
+    _accuracy,
+    _failures,
+    _ladders,
+    _matrix,
+    _requirements,
+    _scenarios,
+    _settling,
+    _strips,
+    _tables,
+    _versions,
+)
+from reports._format import clip, count, date, seconds, times_bound, visible
 from reports._grid import Grid, complete_grid
-from reports._plots import ROW_SCALE, Tick, position
+from reports._plots import ROW_SCALE, scale_ticks
 from reports._text import WORDS, Places, places, rerun, slug, title
 from reports.records import OUTCOMES, Header, Results
 from reports.scenario_records import Figures
 from reports.verdict import EXIT_1, verdict
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_STYLES = ("base.css", "matrix.css", "requirements.css", "failures.css", "tables.css", "scenarios.css", "small.css")
+_STYLES = (
+    "base.css",
+    "matrix.css",
+    "requirements.css",
+    "failures.css",
+    "tables.css",
+    "plots.css",
+    "scenarios.css",
+    "small.css",
+)
 _SCRIPTS = ("app.js", "matrix.js", "inspector.js")
 
 
@@ -42,8 +62,12 @@ def render(results: Results, figures: Figures | None = None) -> str:
         "outcomes": [(outcome, slug(outcome)) for outcome in OUTCOMES],
         "matrix": _matrix.matrix(grid, where),
         "figures": _scenarios.groups(figures) if figures else [],
+        "versions": _versions.versions(grid, where),
+        "strips": _strips.strips(grid, where),
+        "strip_ticks": _strips.ticks(),
+        "strip_bound": _strips.bound(),
         "listings": _requirements.listings(grid, where),
-        "row_ticks": _row_ticks(),
+        "row_ticks": scale_ticks(ROW_SCALE, 4),
         "failures": failures,
         "known": known,
         "asides": _tables.asides(grid),
@@ -53,6 +77,8 @@ def render(results: Results, figures: Figures | None = None) -> str:
         "capabilities": _tables.capabilities(grid),
         "grades": _accuracy.grades(grid),
         "losses": _accuracy.losses(grid),
+        "ladders": _ladders.ladders(grid),
+        "settled": _settling.settled(grid),
         "environment": _tables.environment(results.header, results),
         "installed": _tables.installed(grid),
         "account": _tables.account(results.footer) if results.footer else None,
@@ -76,11 +102,6 @@ def _meta(results: Results, grid: Grid) -> list[str]:
         f"suite {header.suite_version}",
         seconds(footer.seconds_total) if footer and footer.complete else "incomplete",
     ]
-
-
-def _row_ticks() -> list[Tick]:
-    low, high = ROW_SCALE
-    return [Tick(position(e, ROW_SCALE), "bound" if e == 0 else power_of_two(e)) for e in range(low, high + 1, 4)]
 
 
 def _data(grid: Grid, header: Header, where: Places) -> Markup:
