@@ -4,6 +4,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from reports import _plots
+from reports._environments import HERE, Place, environments
 from reports._format import short_ratio, times_bound
 from reports._grid import Grid
 from reports._text import Places, families, slug, title
@@ -11,6 +12,10 @@ from reports.records import Outcome, Result, real
 
 #: From this share of the bound on, a passing cell shows its number.
 _NEAR = 0.6
+#: Columns up to which all environments are shown side by side.
+MOST = 16
+#: Marks of the compact tables; other outcomes are named.
+_MARKS: dict[Outcome, str] = {"pass": ".", "deviates": "≠", "unsupported": "–"}
 
 
 class Cell(NamedTuple):
@@ -45,23 +50,49 @@ class Framework(NamedTuple):
     columns: int
 
 
-class Matrix(NamedTuple):
-    """The whole matrix, grouped by family."""
+class Compact(NamedTuple):
+    """An environment that is not shown at first, for readers without scripts: a mark and a link for each cell."""
 
+    name: str
+    about: str
+    columns: list[str]
+    #: Requirement, and the mark and target of each cell; a target only where there is an article.
+    rows: list[tuple[str, list[tuple[str, str]]]]
+
+
+class Matrix(NamedTuple):
+    """The matrix of the columns that are shown at first, grouped by family."""
+
+    shown: list[int]
+    #: Name, description and whether it is shown; empty where there is one environment only.
+    environments: list[tuple[str, str, bool]]
+    compact: list[Compact]
     frameworks: list[Framework]
     #: Implementation, and whether it is the first of its framework.
     columns: list[tuple[str, bool]]
     families: list[tuple[str, list[Row]]]
 
 
+def shown(grid: Grid) -> list[int]:
+    """Return the columns that are shown at first: all, or where those are many the first environment's."""
+    if len(grid.implementations) <= MOST:
+        return list(range(len(grid.implementations)))
+    found = environments(grid)
+    return next((place for place in found if place.name == HERE), found[0]).columns
+
+
 def matrix(grid: Grid, places: Places) -> Matrix:
     """Arrange the matrix."""
+    columns_shown = shown(grid)
+    members = [grid.implementations[number] for number in columns_shown]
+    whole = len(members) == len(grid.implementations)
+    elsewhere = environments(grid)
     frameworks = [
-        Framework(name, version, len(list(members)))
-        for (name, version), members in groupby(grid.implementations, key=lambda who: (who.framework, who.version))
+        Framework(name, version, len(list(group)))
+        for (name, version), group in groupby(members, key=lambda who: (who.framework, who.version))
     ]
     starts = {sum(group.columns for group in frameworks[:place]) for place in range(len(frameworks))}
-    columns = [(who.name, place in starts) for place, who in enumerate(grid.implementations)]
+    columns = [(who.name, place in starts) for place, who in enumerate(members)]
     rows = {
         info.id: Row(
             info.id,
@@ -72,7 +103,22 @@ def matrix(grid: Grid, places: Places) -> Matrix:
         for info in grid.requirements
     }
     groups = [(family, [rows[info.id] for info in members]) for family, members in families(grid.requirements)]
-    return Matrix(frameworks, columns, groups)
+    chosen = [(place.name, place.about, not whole and place.columns == columns_shown) for place in elsewhere]
+    compact = [] if whole else [_compact(grid, p, places) for p in elsewhere if p.columns != columns_shown]
+    return Matrix(columns_shown, chosen if len(chosen) > 1 else [], compact, frameworks, columns, groups)
+
+
+def _compact(grid: Grid, place: Place, places: Places) -> Compact:
+    names = [grid.implementations[number].name for number in place.columns]
+    rows = [(info.id, [_mark(grid.cells[info.id, name], places) for name in names]) for info in grid.requirements]
+    return Compact(place.name, place.about, names, rows)
+
+
+def _mark(result: Result, places: Places) -> tuple[str, str]:
+    article = places.target(result) if places.has_article(result) else ""
+    if result.outcome == "fail":
+        return f"×{short_ratio(result.worst_ratio)}", article
+    return _MARKS.get(result.outcome, result.outcome), article
 
 
 def _cell(result: Result, places: Places, *, starts: bool) -> Cell:

@@ -50,17 +50,27 @@ class Places(NamedTuple):
 
     anchors: dict[tuple[str, str], str]
     numbers: dict[tuple[str, str], int]
+    #: Whether every cell has a row in a list; else what has no article is in the matrix only.
+    listed: bool = True
+
+    def has_article(self, result: Result) -> bool:
+        """Whether a result has an article of its own."""
+        return result.outcome in WITH_ARTICLE
 
     def target(self, result: Result) -> str:
-        """Return the fragment that tells most about a result: its own article, or else its row in a list."""
+        """Return the fragment that tells most about a result: its article, its row in a list, or its cell."""
         name = self.anchors[result.requirement, result.implementation]
-        return name if result.outcome in WITH_ARTICLE else f"row:{name}"
+        return name if self.has_article(result) else f"{'row' if self.listed else 'cell'}:{name}"
+
+
+#: Cells up to which every one has a row in a list, with the distribution of its examples.
+LISTED = 1500
 
 
 def places(grid: Grid) -> Places:
     """Give every cell a number and a distinct fragment, such as ``BN-101-torch``."""
     pairs = [(result.requirement, result.implementation) for result in grid.all()]
-    return Places(_anchors(pairs), {pair: number for number, pair in enumerate(pairs)})
+    return Places(_anchors(pairs), {pair: number for number, pair in enumerate(pairs)}, len(pairs) <= LISTED)
 
 
 def families(requirements: list[RequirementInfo]) -> list[tuple[str, list[RequirementInfo]]]:
@@ -98,11 +108,16 @@ def highlighted(code: str) -> Markup:
     return Markup("").join([*parts, escape(code[end:])])
 
 
+def plain_anchor(requirement: str, implementation: str) -> str:
+    """Return what a fragment can hold of two names; the page's scripts do the same."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{requirement}-{implementation}")[:80]
+
+
 def _anchors(pairs: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
     taken: set[str] = set()
     found = {}
     for pair in pairs:
-        plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(pair))[:80]
+        plain = plain_anchor(*pair)
         name, number = plain, 2
         while name in taken:
             name, number = f"{plain}-{number}", number + 1

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import msgspec
 from markupsafe import Markup, escape
 
 from reports import (
@@ -23,11 +22,12 @@ from reports import (
     _tables,
     _versions,
 )
-from reports._format import clip, count, date, seconds, times_bound, visible
+from reports._format import clip, count, date, seconds, visible
 from reports._grid import Grid, complete_grid
+from reports._payload import payload
 from reports._plots import ROW_SCALE, scale_ticks
-from reports._text import WORDS, Places, places, rerun, slug, title
-from reports.records import OUTCOMES, Header, Results
+from reports._text import WORDS, places, slug
+from reports.records import OUTCOMES, Results
 from reports.scenario_records import Figures
 from reports.verdict import EXIT_1, verdict
 
@@ -42,7 +42,7 @@ _STYLES = (
     "scenarios.css",
     "small.css",
 )
-_SCRIPTS = ("app.js", "matrix.js", "inspector.js")
+_SCRIPTS = ("app.js", "matrix.js", "environments.js", "inspector.js")
 
 
 def render(results: Results, figures: Figures | None = None) -> str:
@@ -66,7 +66,8 @@ def render(results: Results, figures: Figures | None = None) -> str:
         "strips": _strips.strips(grid, where),
         "strip_ticks": _strips.ticks(),
         "strip_bound": _strips.bound(),
-        "listings": _requirements.listings(grid, where),
+        "listings": _requirements.listings(grid, where) if where.listed else [],
+        "single": len(grid.implementations) <= 1,
         "row_ticks": scale_ticks(ROW_SCALE, 4),
         "failures": failures,
         "known": known,
@@ -86,7 +87,7 @@ def render(results: Results, figures: Figures | None = None) -> str:
         "cells": len(grid.cells),
         "rows": len(grid.requirements),
         "failing": sum(found.tally[outcome] for outcome in EXIT_1),
-        "data": _data(grid, results.header, where),
+        "data": payload(grid, results.header, where, _matrix.shown(grid)),
         "source": results.source,
     }
     html = environment().get_template("page.html.j2").render(page)
@@ -102,40 +103,6 @@ def _meta(results: Results, grid: Grid) -> list[str]:
         f"suite {header.suite_version}",
         seconds(footer.seconds_total) if footer and footer.complete else "incomplete",
     ]
-
-
-def _data(grid: Grid, header: Header, where: Places) -> Markup:
-    """Return what the inspector shows, as JSON that cannot end its script element."""
-    who = {implementation.name: implementation for implementation in grid.implementations}
-    cells = []
-    for result in grid.all():
-        e = result.examples
-        cells.append(
-            [
-                OUTCOMES.index(result.outcome),
-                result.worst_ratio,
-                times_bound(result.worst_ratio) if result.worst_ratio is not None else "",
-                visible(result.decided_by),
-                [e.total, e.passed, e.failing, e.evidence, e.vacuous, e.not_applicable, e.unsupported, e.broken],
-                visible(clip(result.reason or result.cause, 600)),
-                where.target(result),
-                visible(rerun(header, result.requirement, who[result.implementation])),
-            ]
-        )
-    data = {
-        "outcomes": OUTCOMES,
-        "implementations": [visible(who.name) for who in grid.implementations],
-        "requirements": [
-            [visible(i.id), visible(title(i)), visible(i.claim), visible(i.source)] for i in grid.requirements
-        ],
-        "cells": cells,
-    }
-    return Markup(_json(data))
-
-
-def _json(data: object) -> str:
-    """Encode JSON for a script element: no "<" in it can start a tag or a comment."""
-    return msgspec.json.encode(data).decode().replace("<", "\\u003c")
 
 
 @functools.cache

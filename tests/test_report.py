@@ -169,7 +169,7 @@ class TestSafety:
         """The embedded JSON holds no "<" and decodes to what was put in."""
         data, _ = Page(render(hostile(results))).raw["script"]
         assert "<" not in data
-        assert "<img src=x onerror=alert(1)>" in json.loads(data)["implementations"][0]
+        assert "<img src=x onerror=alert(1)>" in json.loads(data)["implementations"][0][0]
 
     def test_only_our_script_may_run(self, results: Results) -> None:
         """The content security policy allows no network, and of scripts only ours, by its hash."""
@@ -200,7 +200,7 @@ class TestSafety:
         """A command copied from the page into a shell runs no part of an implementation's name."""
         who = [replace(results.header.implementations[0], name="x; rm -rf ~")]
         evil = replace(results, header=replace(results.header, implementations=who), results=[], agreements=[])
-        assert "bn-conformance run 'x; rm -rf ~' -k BN-101" in " ".join(Page(render(evil)).raw["script"])
+        assert "bn-conformance run 'x; rm -rf ~' -k " in " ".join(Page(render(evil)).raw["script"])
 
 
 class TestBudget:

@@ -3,10 +3,12 @@ const inspector = document.getElementById("inspector");
 const exampleKinds = ["in total", "passed", "failing", "evidence", "vacuous", "not applicable", "unsupported", "broken"];
 let opener = null;
 
-function sign(outcome) {
-  const kind = outcome.replaceAll(" ", "-");
+/** Quote a word for a shell. */
+const quoted = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`);
+
+function symbol(kind, attributes = {}) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("class", `g ${kind}`);
+  for (const [name, value] of Object.entries(attributes)) svg.setAttribute(name, value);
   svg.setAttribute("aria-hidden", "true");
   const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
   use.setAttribute("href", `#i:${kind}`);
@@ -14,23 +16,32 @@ function sign(outcome) {
   return svg;
 }
 
+function sign(outcome) {
+  const kind = outcome.replaceAll(" ", "-");
+  return symbol(kind, { class: `g ${kind}` });
+}
+
 function fact(name, value) {
   return make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, value));
 }
 
 function inspect(number, from) {
-  const columns = data.implementations.length;
-  const [outcome, , said, bound, examples, reason, target, command] = data.cells[number];
   const [id, title, claim, source] = data.requirements[Math.floor(number / columns)];
-  const word = data.outcomes[outcome];
+  const name = data.implementations[number % columns][0];
+  const word = outcomeAt(number);
+  const worst = said(data.ratios[number]);
+  const reason = data.texts[data.reasons[number]] ?? "";
+  const bound = data.bounds?.[data.decided[number]];
+  const examples = data.examples?.[number] ?? [];
+  const command = data.commands[number % columns].replace("'\n'", () => quoted(id));
   opener?.setAttribute("aria-expanded", "false");
   opener = from;
   opener.setAttribute("aria-expanded", "true");
 
   const heading = make("h3", { tabindex: "-1" }, title);
-  const under = make("p", { class: "sub" }, `${id} on ${data.implementations[number % columns]}`);
+  const under = make("p", { class: "sub" }, `${id} on ${name}`);
   const close = make("button", { type: "button", class: "close", "aria-label": "Close details" }, "×");
-  const found = `${word[0].toUpperCase()}${word.slice(1)}${said ? `, ${said} at worst` : ""}. ${reason}`;
+  const found = `${word[0].toUpperCase()}${word.slice(1)}${worst ? `, ${worst} at worst` : ""}. ${reason}`;
   const counts = exampleKinds.map((kind, place) => [kind, examples[place]]).filter(([, count]) => count);
   const facts = make("tbody", {}, fact("Claim", claim));
   if (source) facts.append(fact("Source", source));
@@ -41,11 +52,16 @@ function inspect(number, from) {
     make("p", { class: "found" }, sign(word), make("span", {}, found)),
     make("table", { class: "kv" }, facts),
     make("div", { class: "command" }, make("code", {}, command), make("button", { type: "button", class: "copy" }, "Copy")),
-    make("p", { class: "go" }, make("a", { href: `#${target}` }, target.startsWith("row:") ? "All its examples" : "Counterexamples")),
+    make("p", { class: "go" }, make("a", { href: `#${target(number)}` }, linkText(number))),
   );
   inspector.hidden = false;
   keepVisible(from);
   heading.focus({ preventScroll: true });
+}
+
+function linkText(number) {
+  if (articles.has(number)) return "Counterexamples";
+  return data.listed ? "All its examples" : "Link to this cell";
 }
 
 /** Scroll the cell out from under the panel. */
@@ -74,3 +90,4 @@ inspector.addEventListener("click", (event) => {
 addEventListener("keydown", (event) => {
   if (event.key === "Escape") closeInspector();
 });
+revealCell();

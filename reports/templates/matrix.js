@@ -1,6 +1,6 @@
 // The matrix: filter by outcome, find a requirement, marks or numbers, arrow keys, results as CSV.
 const matrix = find("table.mx");
-const outcomeOf = (element) => data.cells[element.dataset.c][0];
+const outcomeOf = (element) => data.found.charCodeAt(element.dataset.c) - 97;
 let chosen = null;
 let wanted = "";
 
@@ -63,8 +63,12 @@ function moveInMatrix(event) {
   next.focus();
 }
 
-if (matrix) {
+function readyMatrix() {
   all("a.c", matrix).forEach((cell, place) => { cell.tabIndex = place ? -1 : 0; });
+}
+
+if (matrix) {
+  readyMatrix();
   matrix.addEventListener("keydown", moveInMatrix);
 }
 
@@ -75,14 +79,13 @@ function csvField(value) {
 }
 
 find(".csv")?.addEventListener("click", () => {
-  const columns = data.implementations.length;
-  const rows = data.cells.map((cell, number) => [
+  const rows = [...data.found].map((_, number) => [
     data.requirements[Math.floor(number / columns)][0],
-    data.implementations[number % columns],
-    data.outcomes[cell[0]],
-    cell[1],
-    ...cell[4],
-    cell[5],
+    data.implementations[number % columns][0],
+    outcomeAt(number),
+    data.ratios[number],
+    ...(data.examples?.[number] ?? Array(8).fill("")),
+    data.texts[data.reasons[number]],
   ]);
   const head = ["requirement", "implementation", "outcome", "worst_ratio", "examples", "passed", "failing", "evidence",
     "vacuous", "not_applicable", "unsupported", "broken", "reason"];

@@ -1,0 +1,73 @@
+"""Encodes what the page's scripts need of every cell, small enough for thousands of them."""
+
+from typing import Any
+
+import msgspec
+from markupsafe import Markup
+
+from reports._environments import environments
+from reports._format import clip, visible
+from reports._grid import Grid
+from reports._text import Places, plain_anchor, rerun, title
+from reports.records import OUTCOMES, Header, Number, Result, real
+
+#: Cells from which on each carries its outcome, ratio and reason only.
+DETAILED = 2000
+_REASON = 600
+
+
+def payload(grid: Grid, header: Header, where: Places, shown: list[int]) -> Markup:
+    """Return the cells as JSON that cannot end its script element: columns of values, texts only once."""
+    results = grid.all()
+    details = _details(results) if len(results) <= DETAILED else {}
+    texts = {text: number for number, text in enumerate(dict.fromkeys(map(_reason, results)))}
+    data = {
+        "outcomes": OUTCOMES,
+        "implementations": [
+            [visible(who.name), visible(who.framework), visible(who.version)] for who in grid.implementations
+        ],
+        "requirements": [
+            [visible(i.id), visible(title(i)), visible(i.claim), visible(i.source)] for i in grid.requirements
+        ],
+        "environments": [[visible(place.name), visible(place.about), place.columns] for place in environments(grid)],
+        "shown": shown,
+        # A letter for each cell, from "a" for the first outcome on.
+        "found": "".join(chr(97 + OUTCOMES.index(result.outcome)) for result in results),
+        "ratios": [_short(result.worst_ratio) for result in results],
+        "texts": list(texts),
+        "reasons": {n: texts[_reason(result)] for n, result in enumerate(results) if _reason(result)},
+        "articles": [n for n, result in enumerate(results) if where.has_article(result)],
+        "anchors": _odd_anchors(results, where),
+        "commands": [visible(rerun(header, "\n", who)) for who in grid.implementations],
+        "listed": where.listed,
+        **details,
+    }
+    return Markup(msgspec.json.encode(data).decode().replace("<", "\\u003c"))
+
+
+def _details(results: list[Result]) -> dict[str, Any]:
+    bounds = {text: number for number, text in enumerate(dict.fromkeys(result.decided_by for result in results))}
+    return {
+        "bounds": [visible(text) for text in bounds],
+        "decided": [bounds[result.decided_by] for result in results],
+        "examples": [
+            [e.total, e.passed, e.failing, e.evidence, e.vacuous, e.not_applicable, e.unsupported, e.broken]
+            for e in (result.examples for result in results)
+        ],
+    }
+
+
+def _reason(result: Result) -> str:
+    return visible(clip(result.reason or result.cause, _REASON))
+
+
+def _short(value: Number | None) -> Number | None:
+    """Round a ratio to what a reader is shown."""
+    return value if value is None or isinstance(value, str) else float(f"{real(value):.2g}")
+
+
+def _odd_anchors(results: list[Result], where: Places) -> dict[int, str]:
+    """Return the anchors that the script could not make of the two names."""
+    plain = (plain_anchor(visible(result.requirement), visible(result.implementation)) for result in results)
+    anchors = (where.anchors[result.requirement, result.implementation] for result in results)
+    return {n: name for n, (name, guess) in enumerate(zip(anchors, plain, strict=True)) if name != guess}

@@ -1,0 +1,126 @@
+// The environments of the matrix: the cells of the chosen one are drawn when it is chosen.
+const columns = data.implementations.length;
+const articles = new Set(data.articles);
+
+function anchor(number) {
+  const id = data.requirements[Math.floor(number / columns)][0];
+  const plain = `${id}-${data.implementations[number % columns][0]}`.replace(/[^A-Za-z0-9_.-]+/g, "-").slice(0, 80);
+  return data.anchors[number] ?? plain;
+}
+
+function target(number) {
+  return articles.has(number) ? anchor(number) : `${data.listed ? "row" : "cell"}:${anchor(number)}`;
+}
+
+const superscript = (text) => [...String(text)].map((digit) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(digit)]).join("");
+
+/** Print an error / bound as the rest of the page does. */
+function ratioText(value) {
+  const x = Number(value);
+  if (!Number.isFinite(x)) return value === "nan" ? "NaN" : "∞";
+  if (x === 0) return "0";
+  if (x >= 1e-4 && x < 1) return String(Number(x.toPrecision(2)));
+  if (x >= 1 && x < 1e5) return x.toFixed(x < 100 ? 1 : 0);
+  const [mantissa, exponent] = x.toExponential(1).split("e");
+  return `${mantissa} × 10${superscript(Number(exponent))}`;
+}
+
+/** Say an error / bound in words. */
+function said(value) {
+  if (value === null) return "";
+  if (value === "nan") return "not finite";
+  if (value === "inf" || value === "-inf") return "infinitely far beyond the bound";
+  if (value === 0) return "exact";
+  return `${ratioText(value)} ${value <= 1 ? "of the bound" : "times the bound"}`;
+}
+
+/** Print an error / bound for a narrow cell. */
+function narrow(value) {
+  if (value === null) return "";
+  const x = Number(value);
+  if (!Number.isFinite(x) || x === 0) return ratioText(value);
+  if (x < 0.001 || x >= 10000) return x.toExponential(0).replace("+", "");
+  if (x < 0.995) return x.toFixed(x >= 0.0995 ? 2 : 3).replace(/^0/, "");
+  return x.toFixed(x < 10 ? 1 : 0);
+}
+
+const outcomeAt = (number) => data.outcomes[data.found.charCodeAt(number) - 97];
+
+function drawnCell(number) {
+  const outcome = outcomeAt(number);
+  const ratio = data.ratios[number];
+  const kind = outcome.replaceAll(" ", "-");
+  const passing = outcome === "pass";
+  const near = passing && ratio !== null && Number(ratio) >= 0.6 ? " near" : "";
+  const words = passing || outcome === "fail" ? `, ${said(ratio) || data.texts[data.reasons[number]] || ""}` : "";
+  const name = data.implementations[number % columns][0];
+  const cell = make("a", { class: `c ${kind}${near}`, href: `#${target(number)}`, "data-c": number, "aria-label": `${name}: ${outcome}${words}` });
+  if (passing && ratio) cell.style.setProperty("--w", Math.max(2, Math.round(10 * Math.min(Math.max(Math.log2(ratio) + 10, 0), 10))));
+  if (!data.listed && !articles.has(number)) cell.id = target(number);
+  if (passing || outcome === "fail") cell.append(make("i", {}, narrow(ratio)));
+  else cell.append(symbol(kind));
+  return cell;
+}
+
+/** The two rows above the matrix: framework with version, then implementation. */
+function drawnHead(chosen) {
+  const groups = [];
+  for (const column of chosen) {
+    const [, framework, version] = data.implementations[column];
+    const last = groups.at(-1);
+    if (last && last.framework === framework && last.version === version) last.members.push(column);
+    else groups.push({ framework, version, members: [column] });
+  }
+  const first = new Set(groups.map((group) => group.members[0]));
+  const above = groups.map((group) => make("th", { class: "fw gp", colspan: group.members.length, scope: "colgroup" },
+    group.framework || "Implementation", make("span", {}, group.version)));
+  const below = chosen.map((column) => {
+    const parts = data.implementations[column][0].split(/(?<=[._])/).flatMap((part) => [part, make("wbr")]);
+    return make("th", first.has(column) ? { class: "gp", scope: "col" } : { scope: "col" }, ...parts);
+  });
+  return { above, below, first };
+}
+
+function drawMatrix(chosen) {
+  const { above, below, first } = drawnHead(chosen);
+  const [top, bottom] = all("thead tr", matrix);
+  top.replaceChildren(top.firstElementChild, ...above);
+  bottom.replaceChildren(...below);
+  matrix.style.setProperty("--columns", chosen.length);
+  find("colgroup", matrix).lastElementChild.span = chosen.length;
+  for (const heading of all("th[scope='rowgroup']", matrix)) heading.colSpan = chosen.length + 1;
+  all("tr.r", matrix).forEach((row, place) => {
+    const cells = chosen.map((column) => {
+      const cell = make("td", first.has(column) ? { class: "gp" } : {});
+      cell.append(drawnCell(place * columns + column));
+      return cell;
+    });
+    row.replaceChildren(row.firstElementChild, ...cells);
+  });
+  readyMatrix();
+  applyFilters();
+}
+
+const chooser = find("select.place");
+function choose(place) {
+  const [name, about, members] = data.environments[place] ?? ["", "", [...data.implementations.keys()]];
+  closeInspector();
+  drawMatrix(members);
+  find("#matrix .about").textContent = name && `${name}: ${about}`;
+}
+chooser?.addEventListener("change", () => choose(Number(chooser.value)));
+
+/** A link to a cell of another environment chooses that one. */
+function revealCell() {
+  const wanted = decodeURIComponent(location.hash.slice(1));
+  if (!chooser || !wanted.startsWith("cell:") || document.getElementById(wanted)) return;
+  for (let number = 0; number < data.found.length; number += 1) {
+    if (target(number) !== wanted) continue;
+    const place = data.environments.findIndex(([, , members]) => members.includes(number % columns));
+    chooser.value = place;
+    choose(place);
+    reveal();
+    return;
+  }
+}
+addEventListener("hashchange", revealCell);
