@@ -12,7 +12,9 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -22,6 +24,7 @@ from reports.nightly_changes import night
 from reports.records import Examples, Footer, Header, Histogram, Implementation, Outcome, RequirementInfo, Result
 
 ENVIRONMENTS, IMPLEMENTATIONS, REQUIREMENTS = 20, 15, 40
+T = TypeVar("T")
 FIRST = dt.datetime(2026, 1, 1, 2, 0, tzinfo=dt.UTC)
 FRAMEWORKS = ("tensorflow", "keras", "torch", "jax", "onnxruntime")
 ENCODE = msgspec.json.Encoder().encode
@@ -146,25 +149,38 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = asked.folder or Path(temporary)
         history, cells = History(folder / "history"), Cells()
-        slowest = 0.0
+        adding = []
         for number in range(asked.nights):
             files = write_night(number, cells, folder / "runs")
-            started = time.perf_counter()
-            history.add(files)
-            seconds = time.perf_counter() - started
-            slowest = max(slowest, seconds)
-            if number % 30 == 0 or number == asked.nights - 1:
-                print(f"night {number}: added in {seconds:.2f} s, slowest so far {slowest:.2f} s", file=sys.stderr)
-        started = time.perf_counter()
+            adding.append(timed(lambda files=files: history.add(files))[0])  # type: ignore[misc]
+            if number % 30 == 0:
+                print(f"night {number} added in {adding[-1]}", file=sys.stderr)
+        print(f"adding the last night: {adding[-1]}; slowest of all: {max(adding)}")
         added = history.night(history.nights()[-1])
-        page = nightly.render(night(history, added))
-        print(f"nightly page: {time.perf_counter() - started:.2f} s, {len(page.encode()) / 1000:.0f} kB")
+        seconds, page = timed(lambda: nightly.render(night(history, added)))
+        print(f"nightly page: {seconds}, {len(page.encode()) / 1000:.0f} kB")
         (folder / "nightly.html").write_text(page, encoding="utf-8")
-        started = time.perf_counter()
-        count = sum(1 for _ in history.digests())
-        print(f"reading {count} digests: {time.perf_counter() - started:.2f} s")
+        seconds, digests = timed(lambda: list(history.digests()))
+        print(f"reading {len(digests)} digests: {seconds}")
         sizes = [megabytes(history.folder, name) for name in ("*.jsonl.gz", "digest.*")]
         print(f"results {sizes[0]:.0f} MB, digests {sizes[1]:.1f} MB")
+
+
+class Seconds(NamedTuple):
+    """How long something took, on the clock and of a processor."""
+
+    wall: float
+    processor: float
+
+    def __str__(self) -> str:
+        return f"{self.wall:.2f} s ({self.processor:.2f} s of a processor)"
+
+
+def timed(do: Callable[[], T]) -> tuple[Seconds, T]:
+    """Do something and say how long it took."""
+    wall, processor = time.perf_counter(), time.process_time()
+    result = do()
+    return Seconds(time.perf_counter() - wall, time.process_time() - processor), result
 
 
 if __name__ == "__main__":
