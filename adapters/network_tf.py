@@ -107,6 +107,16 @@ class NetworkGraph:
         with v1.control_dependencies(self.updates):
             self.train_step = optimizer.apply_gradients(gradients)
 
+    def run(self, fetches: Any, feed: Dict[Any, Any]) -> Any:
+        """Run the session; an op that this version has no kernel for makes the network unsupported."""
+        try:
+            return self.session.run(fetches, feed)
+        except v1.errors.InvalidArgumentError as error:
+            if "No OpKernel" not in str(error):
+                raise
+            what = "convolutions" if self.spec.kernel else "matrix products"
+            raise Unsupported("TensorFlow: no {} of {} on the CPU".format(what, self.spec.dtype)) from error
+
     def begin(self) -> None:
         """Give all variables, the optimizer's too, their first values."""
         self.session.run(self._initializer)
@@ -169,7 +179,7 @@ class GraphNetwork(Network):
         graph = self.graph
         step = graph.train_step if update else graph.bare_step
         feed = {graph.x: x, graph.labels: labels, graph.phase: True, graph.rate: self.spec.rate}
-        return float(graph.session.run([graph.loss, step], feed)[0])
+        return float(graph.run([graph.loss, step], feed)[0])
 
     def _fed(self, x: Array, training: bool) -> Dict[Any, Any]:
         feed: Dict[Any, Any] = {self.graph.x: x}
@@ -179,11 +189,11 @@ class GraphNetwork(Network):
 
     def predict(self, x: Array, training: bool = False) -> Array:
         """Run the logits; what they wait for runs, too."""
-        return np.array(self.graph.session.run(self.graph.logits, self._fed(x, training)))
+        return np.array(self.graph.run(self.graph.logits, self._fed(x, training)))
 
     def activations(self, x: Array) -> List[Array]:
         """Run what enters and leaves each normalization."""
-        return [np.array(a) for a in self.graph.session.run(self.graph.looks, self._fed(x, False))]
+        return [np.array(a) for a in self.graph.run(self.graph.looks, self._fed(x, False))]
 
     def state(self) -> Dict[str, Array]:
         """The variables' values."""

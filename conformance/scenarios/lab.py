@@ -88,6 +88,15 @@ class Lab:
         dtypes = self.session.description.capabilities.dtypes
         return "float64" if "float64" in dtypes else "float32"
 
+    def in_either(self, dtype: str, examine: Callable[[str], T]) -> T:
+        """What comes out in a type, or in float32 where a framework lacks an operation in that type."""
+        try:
+            return examine(dtype)
+        except BrokenError as error:
+            if error.failure.kind != "unsupported" or dtype == "float32":
+                raise
+            return examine("float32")
+
     @property
     def labels(self) -> Array:
         """The labels of all samples."""

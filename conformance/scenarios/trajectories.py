@@ -1,5 +1,6 @@
 """Requirements on the trajectory of a training: step by step, at its end, and with a bias before the normalization."""
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -38,9 +39,9 @@ def _followed(lab: Lab, specs: tuple[NetworkSpec, ...], own: bool) -> list[Evide
     found: list[Evidence] = []
     broken: list[BrokenError] = []
     for spec in specs:
-        spec = spec._replace(dtype=lab.dtype, rate=RATES[spec.kernel > 0])
+        spec = spec._replace(rate=RATES[spec.kernel > 0])
         try:
-            found += follow(lab, spec, _weights(spec), own)
+            found += lab.in_either(lab.dtype, functools.partial(_in, lab, spec, own))
         except BrokenError as error:
             if error.failure.kind != "unsupported":
                 raise
@@ -48,6 +49,11 @@ def _followed(lab: Lab, specs: tuple[NetworkSpec, ...], own: bool) -> list[Evide
     if not found:
         raise broken[0]
     return found
+
+
+def _in(lab: Lab, spec: NetworkSpec, own: bool, dtype: str) -> list[Evidence]:
+    spec = spec._replace(dtype=dtype)
+    return follow(lab, spec, _weights(spec), own)
 
 
 def follow(lab: Lab, spec: NetworkSpec, start: dict[str, Array], own: bool) -> list[Evidence]:
@@ -206,7 +212,11 @@ def _biased(spec: NetworkSpec) -> tuple[NetworkSpec, dict[str, Array]]:
 @scenario("BN-904", source=HELPER, decided_by="prob")
 def bias_before_normalization_receives_no_gradient(lab: Lab) -> list[Evidence]:
     """A bias of the layer before the normalization receives a gradient of zero: it stays what it was."""
-    spec, start = _biased(networks.CONVOLUTIONS._replace(dtype=lab.dtype, rate=RATES[1]))
+    return lab.in_either(lab.dtype, functools.partial(_still, lab))
+
+
+def _still(lab: Lab, dtype: str) -> list[Evidence]:
+    spec, start = _biased(networks.CONVOLUTIONS._replace(dtype=dtype, rate=RATES[1]))
     rows, x = lab.batches(lab.effort.followed), lab.inputs(spec)
     attended = lab.tried(spec, start, (Act("fit", rows, keep=True),))
     if attended.failure is not None:
@@ -232,7 +242,11 @@ def bias_before_normalization_changes_nothing(lab: Lab) -> list[Evidence]:
     So do the losses and all weights, γ, β and moving variances; the moving means differ by the bias times the
     weight of what they have taken in, 1 − decayⁿ.
     """
-    spec, start = _biased(networks.CONVOLUTIONS._replace(dtype=lab.dtype, rate=RATES[1]))
+    return lab.in_either(lab.dtype, functools.partial(_alike, lab))
+
+
+def _alike(lab: Lab, dtype: str) -> list[Evidence]:
+    spec, start = _biased(networks.CONVOLUTIONS._replace(dtype=dtype, rate=RATES[1]))
     bare = spec._replace(bias=False)
     rows, x = lab.batches(lab.effort.followed), lab.inputs(spec)
     acts = (Act("fit", rows, keep=True),)
