@@ -72,6 +72,11 @@ class Group(NamedTuple):
     requirement: str
     drawn: list[Drawn]
 
+    @property
+    def narrow(self) -> bool:
+        """Whether each implementation has one plot, so that they can stand side by side."""
+        return all(len(drawn.plots) == 1 for drawn in self.drawn)
+
 
 def groups(found: Figures) -> list[Group]:
     """All figures, by name, in the order of the first of each."""

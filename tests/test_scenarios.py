@@ -10,11 +10,16 @@ import pytest
 
 from adapters.interface import Array
 from adapters.network import Act
+from conformance.families import FAMILIES
+from conformance.pool import Pool, draw, fitted
+from conformance.requirements import CATALOGUE
 from conformance.scenarios import data, demonstrations, evaluation, networks, running, traps
 from conformance.scenarios.catalogue import SCENARIOS, Evidence
 from conformance.scenarios.lab import BATCH, Effort, Lab
 from conformance.session import open_session
+from conformance.survey import survey
 from conformance.targets import Target, UsageError
+from conformance.zoo import TRAINING_FAULTS, Fault
 from reports.records import Result
 
 REFERENCE = "adapters.numpy_reference:NumpyReference"
@@ -114,6 +119,24 @@ class TestWrongUses:
 def worst(found: list[Evidence]) -> float:
     """The largest ratio."""
     return max(evidence.ratio for evidence in found)
+
+
+@pytest.mark.parametrize("fault", TRAINING_FAULTS, ids=lambda fault: fault.name)
+def test_fault_that_only_training_shows(fault: Fault) -> None:
+    """A fault that comes late in a training fails a scenario that names it, and the drawn cases do not see it."""
+    assert any(result(id_, fault.target).outcome == "fail" for id_ in fault.caught_by)
+
+    with open_session(fault.target, in_process=True) as session, np.errstate(all="ignore"):
+        for family in (3, 7):
+            own = fitted(drawn(family), session.description.capabilities)
+            tallies = survey(own, list(CATALOGUE.values()), session).tallies.values()
+            assert not [t.requirement.id for t in tallies if t.failing or t.broken]
+
+
+@cache
+def drawn(family: int) -> Pool:
+    """Some cases of a family."""
+    return draw(family, 1, FAMILIES[family].count(6))
 
 
 def test_host_and_process_agree() -> None:

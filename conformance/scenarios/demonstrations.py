@@ -223,7 +223,8 @@ def dying_units(lab: Lab) -> list[Figure]:
     """ReLUs whose input starts far below zero: with batch normalization the shift is gone at once."""
     rows = lab.batches(lab.effort.steps)
     curves, facts = [], {}
-    for label, spec in (("with BN", networks.RELU), ("without BN", without(networks.RELU))):
+    base = networks.RELU._replace(rate=0.1, decay=0.9)
+    for label, spec in (("with BN", base), ("without BN", without(base))):
         start = networks.start(spec, 1)
         for k in range(1, len(spec.hidden) + 1):
             start[f"b{k}"] = np.full_like(start[f"b{k}"], SHIFT)

@@ -9,7 +9,7 @@ from importlib import import_module
 from conformance.zoo import registry
 from conformance.zoo.registry import Fault, Variant
 
-__all__ = ["FAULTS", "VARIANTS", "Fault", "Variant"]
+__all__ = ["FAULTS", "TRAINING_FAULTS", "VARIANTS", "Fault", "Variant"]
 
 for _theme in (
     "statistics",
@@ -46,8 +46,10 @@ for _theme in (
     "layouts",
     "sizes",
     "typed_variants",
+    "training",
 ):
     import_module(f"conformance.zoo.{_theme}")
 
 FAULTS: tuple[Fault, ...] = tuple(registry.FAULTS)
 VARIANTS: tuple[Variant, ...] = tuple(registry.VARIANTS)
+TRAINING_FAULTS: tuple[Fault, ...] = tuple(registry.TRAINING_FAULTS)

@@ -2,7 +2,7 @@
 
 from itertools import groupby
 
-from conformance.zoo import FAULTS, VARIANTS, Fault, Variant
+from conformance.zoo import FAULTS, TRAINING_FAULTS, VARIANTS, Fault, Variant
 from reports._references import links
 
 HEAD = """# The zoo
@@ -17,7 +17,11 @@ made by `python -m conformance.zoo`.
 def document() -> str:
     """The zoo in Markdown, theme by theme."""
     parts = [HEAD, f"\n{len(FAULTS)} faults, {len(VARIANTS)} correct variants.\n"]
-    halls: tuple[tuple[str, tuple[Fault | Variant, ...]], ...] = ("Faults", FAULTS), ("Correct variants", VARIANTS)
+    halls: tuple[tuple[str, tuple[Fault | Variant, ...]], ...] = (
+        ("Faults", FAULTS),
+        ("Faults that only training shows, to `bn-conformance scenarios`", TRAINING_FAULTS),
+        ("Correct variants", VARIANTS),
+    )
     for title, exhibits in halls:
         parts.append(f"\n## {title}\n")
         for theme, members in groupby(exhibits, key=lambda exhibit: _theme(exhibit.target)):
