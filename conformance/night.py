@@ -1,6 +1,5 @@
 """Runs a night: every environment with fresh seeds and the cases kept of earlier nights, then what changed since."""
 
-import os
 import secrets
 import shutil
 import signal
@@ -75,7 +74,11 @@ def run_night(order: Order, say: Say) -> Night:
         if left is not None and left <= 0:
             say(f"{environment}: not run, the night is over")
             continue
-        _run(order, environment, names, left, say)
+        try:
+            _run(order, environment, names, left, say)
+        except KeyboardInterrupt:
+            say(f"{environment}: interrupted; told is what there is")
+            break
     files = [file for environment in order.work if (file := runs / environment / RUN_FILE).is_file()]
     if not files:
         raise ResultsError(runs, "no environment left any results")
@@ -109,17 +112,24 @@ def _option(name: str, value: Path | None) -> list[str]:
 
 
 def _suite(arguments: list[str], seconds: float | None) -> int:
-    """Run a command of the suite; when the time is over, let it end with what it has."""
-    with subprocess.Popen([sys.executable, "-m", "conformance", *arguments], env={**os.environ}) as process:
+    """Run a command of the suite; when the time is over, or this one is interrupted, let it end with what it has."""
+    with subprocess.Popen([sys.executable, "-m", "conformance", *arguments]) as process:
         try:
             return process.wait(seconds)
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, KeyboardInterrupt) as stopped:
+            # Interrupted from a terminal it has been told already, and being told again does no harm.
             process.send_signal(signal.SIGINT)
-        try:
-            return process.wait(ENDING)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        return process.wait()
+            _ended(process)
+            if isinstance(stopped, KeyboardInterrupt):
+                raise
+        return process.returncode
+
+
+def _ended(process: "subprocess.Popen[bytes]") -> None:
+    try:
+        process.wait(ENDING)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _keep(order: Order, file: Path, name: str) -> None:

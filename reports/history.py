@@ -79,9 +79,12 @@ class History:
         found = history_digest.read(self.folder / night / DIGEST, _sources(self.folder / night))
         return found or self._digested(night).digest
 
-    def digests(self, last: int | None = None) -> Iterator[Digest]:
-        """The digests of the last nights, newest first. A night of which nothing can be used is left out."""
-        nights = self.nights()
+    def digests(self, last: int | None = None, before: str = "") -> Iterator[Digest]:
+        """The digests of the last nights, or of those before one, newest first.
+
+        A night of which nothing can be used is left out.
+        """
+        nights = [night for night in self.nights() if not before or night < before]
         for night in reversed(nights if last is None else nights[-last:]):
             try:
                 yield self.digest(night)

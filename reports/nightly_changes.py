@@ -11,8 +11,8 @@ from reports.history import Added, History
 from reports.history_digest import Cell, Digest
 from reports.records import Outcome, Results
 
-#: Nights that a page shows, and that a cell's last result is looked for in.
-SHOWN = 90
+#: Nights that a page shows beside its own, and that a cell's last result is looked for in.
+SHOWN = 89
 #: Nights whose largest ratio a cell must exceed by ``GROWTH`` to have come closer to its bound. Seeds are fresh every
 #: night, so that ratios differ from night to night: one night alone would cry wolf.
 WINDOW = 30
@@ -104,7 +104,7 @@ class Night(NamedTuple):
 
 def night(history: History, added: Added) -> Night:
     """A night beside those before it."""
-    past = [digest for digest in history.digests() if digest.night < added.digest.night][:SHOWN]
+    past = list(history.digests(SHOWN, before=added.digest.night))
     return Night(added.digest, added.results, past, changes(added.digest, past))
 
 

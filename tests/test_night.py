@@ -1,6 +1,8 @@
 """Tests of the command ``night`` on real runs: what newly fails, what is kept, and nights that go wrong."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,9 @@ from conformance.requirements import CATALOGUE
 from reports.history import History
 from reports.nightly_changes import Night
 from reports.nightly_changes import night as beside
+from reports.store import ResultsError
 from reports.store import read as read_results
-from tests._commands import ROOT, Ended, command
+from tests._commands import ROOT, Ended, command, start
 
 RIGHT = "from adapters.numpy_reference import NumpyReference as Base\n"
 WRONG = "from conformance.zoo.statistics import UnbiasedNormalization as Base\n"
@@ -142,7 +145,7 @@ def test_a_night_that_cannot_run_says_so(tmp_path: Path) -> None:
 
 def test_a_night_ends_when_its_time_is_over(tmp_path: Path) -> None:
     """A run that is cut short by the time limit leaves what it has, and the night is told all the same."""
-    arguments = ("-k", "BN-1", "--cases", "4000", "--minutes", "0.1")
+    arguments = ("-k", "BN-1", "--cases", "2000", "--minutes", "0.1")
     ended = run_night(tmp_path, RIGHT, *arguments)
     found = night_of(tmp_path, 0)
     assert (tmp_path / "results" / "night" / "nightly.html").exists(), ended
@@ -162,3 +165,39 @@ def test_work_is_all_environments_unless_some_are_chosen() -> None:
         "tf1.4": ("tf_graph.layers@tf1.4",),
         "tf1.15": ("tf_graph.layers@tf1.15",),
     }
+
+
+def test_unpinned_environments_are_resolved_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Environments with the label "latest" are resolved again before they run, the pinned ones are not."""
+    called: list[list[str]] = []
+
+    def suite(arguments: list[str], seconds: float | None) -> int:
+        called.append(arguments)
+        return 0
+
+    monkeypatch.setattr(night, "_suite", suite)
+    listed = read(ROOT / "environments.toml")
+    work = night.work(["keras", "tf_graph.nn"], ["tf2.21", "latest"], (), listed)
+    order = night.Order(tmp_path / "history", tmp_path / "out", work, ("-k", "BN-1"), ROOT / "environments.toml")
+    with pytest.raises(ResultsError, match="no environment left any results"):
+        night.run_night(order, lambda text: None)
+    assert [arguments[:3] for arguments in called] == [
+        ["run", "tf_graph.nn@tf2.21", "-k"],
+        ["env", "create", "latest"],
+        ["run", "keras@latest", "tf_graph.nn@latest"],
+    ]
+    assert "--upgrade" in called[1]
+
+
+def test_an_interrupted_night_tells_what_there_is(tmp_path: Path) -> None:
+    """An interruption ends the environment that is running with what it has, starts no other, and is told."""
+    (tmp_path / "norm.py").write_text(RIGHT + CLASS, encoding="utf-8")
+    with start(
+        "night", "norm.py:Norm", "--env", "current", "--cases", "4000", "-k", "BN-1", folder=tmp_path
+    ) as process:
+        assert process.stderr is not None
+        assert any("running" in line for line in process.stderr)
+        os.killpg(process.pid, signal.SIGINT)
+        out, _ = process.communicate(timeout=120)
+    assert "Nothing newly fails" in out
+    assert night_of(tmp_path, 0).results.footer is not None
