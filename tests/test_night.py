@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -143,14 +144,24 @@ def test_a_night_that_cannot_run_says_so(tmp_path: Path) -> None:
     assert not (tmp_path / "results" / "night" / "nightly.html").exists()
 
 
-def test_a_night_ends_when_its_time_is_over(tmp_path: Path) -> None:
-    """A run that is cut short by the time limit leaves what it has, and the night is told all the same."""
-    arguments = ("-k", "BN-1", "--cases", "2000", "--minutes", "0.1")
-    ended = run_night(tmp_path, RIGHT, *arguments)
-    found = night_of(tmp_path, 0)
-    assert (tmp_path / "results" / "night" / "nightly.html").exists(), ended
-    assert not found.changes.new
-    assert found.changes.missing
+def test_a_night_ends_when_its_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that takes longer than the night is told to end, and may finish what it does; no further one is started."""
+    program = tmp_path / "python"
+    program.write_text(
+        "#!/bin/bash\ntrap 'echo told >>told; exit 3' INT\necho started >>told\nwhile true; do sleep 0.1; done\n",
+        encoding="utf-8",
+    )
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(program))
+    listed = read(ROOT / "environments.toml")
+    work = night.work(["tf_graph.nn"], ["tf2.15", "tf2.21"], (), listed)
+    order = night.Order(tmp_path / "history", tmp_path / "out", work, (), ROOT / "environments.toml", minutes=0.05)
+    said: list[str] = []
+    with pytest.raises(ResultsError, match="no environment left any results"):
+        night.run_night(order, said.append)
+    assert Path("told").read_text(encoding="utf-8").split() == ["started", "told"]
+    assert said[-1] == "tf2.21: not run, the night is over"
 
 
 def test_work_is_all_environments_unless_some_are_chosen() -> None:
