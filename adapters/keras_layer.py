@@ -1,4 +1,7 @@
-"""Adapter for Keras 3's ``keras.layers.BatchNormalization`` on the TensorFlow backend, compiled by ``tf.function``."""
+"""Adapter for ``keras.layers.BatchNormalization`` of Keras 3 on the TensorFlow backend, compiled by ``tf.function``.
+
+Other backends, and Keras 2, are subclasses in modules of their own.
+"""
 
 import functools
 import importlib
@@ -37,20 +40,67 @@ POLICIES = {"float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
 keras: Any = importlib.import_module("keras")
 
 
-class TensorFlowEngine:
-    """Runs a Keras layer on TensorFlow: compiled by ``tf.function``, the spec's free extents left free."""
+@functools.lru_cache(maxsize=None)
+def moments_grade() -> str:
+    """The grade of the variance that the layer takes: "C" where the backend's is E[x^2] - E[x]^2."""
+    if not hasattr(keras, "ops"):  # Keras 2 takes that of TensorFlow
+        return "A"
+    x = keras.ops.convert_to_tensor(np.array([[8192.0], [8193.0]], np.float32))
+    return "A" if float(keras.ops.moments(x, axes=[0])[1][0]) == 0.25 else "C"
 
-    backend = "tensorflow"
+
+class Engine:
+    """Runs a Keras layer on a backend, with gradients as the backend's users take them."""
+
+    backend: str
+    dtypes: Tuple[str, ...] = ("float32", "float64", "float16", "bfloat16")
+    notes: Tuple[str, ...] = ()
 
     def __init__(self, spec: Spec, layer: Any) -> None:
         self.layer = layer
         self.spec = spec
+        # Keras 3.0 leaves out the attributes of what a layer does not have.
+        self.gamma, self.beta = [getattr(layer, name, None) for name in ("gamma", "beta")]
+
+    def read(self, variable: Any) -> Array:
+        """A copy of a variable's value."""
+        return np.array(keras.ops.convert_to_numpy(variable))
+
+    def run(self, x: Array, dy: Optional[Array], training: bool) -> List[Array]:
+        """Return the output and, where dy is given, the gradients, as copies."""
+        raise NotImplementedError
+
+    def tape(self, x: Array, training: bool) -> Tuple[Array, Callable[[Array], List[Array]]]:
+        """Return the output of a call, and its backward pass, which can be called any number of times."""
+        raise NotImplementedError
+
+    def second_order(self, x: Array, dy: Array, v: Array) -> List[Array]:
+        """Return the gradients of sum(v * dx) with respect to x, dy and gamma; it may update the statistics."""
+        raise NotImplementedError
+
+
+class TensorFlowEngine(Engine):
+    """Runs it on TensorFlow: compiled by ``tf.function``, the spec's free extents left free."""
+
+    backend = "tensorflow"
+    notes = (
+        "compiled by tf.function, one trace for all extents; tapes and second order run eagerly",
+        "tensors are made by tf.constant, which copies an input of any layout",
+    )
+
+    def __init__(self, spec: Spec, layer: Any) -> None:
+        super().__init__(spec, layer)
         self.tf: Any = importlib.import_module("tensorflow")
         # The tape watches TensorFlow's own variables inside those of Keras.
-        self.trainable = [getattr(layer, name).value for name in ("gamma", "beta") if getattr(layer, name) is not None]
+        variables = [v for v in (self.gamma, self.beta) if v is not None]
+        self.trainable = [self.native(variable) for variable in variables]
         signature = self.tf.TensorSpec(spec.shape, spec.dtype)
         self._forward = self._compiled(self._call, [signature])
         self._forward_backward = self._compiled(self._call_with_gradients, [signature, signature])
+
+    def native(self, variable: Any) -> Any:
+        """The framework's own variable inside that of Keras."""
+        return variable.value
 
     def _compiled(self, function: Callable[..., Any], signature: List[Any]) -> Dict[bool, Any]:
         """The function for training and for inference, each traced when first called."""
@@ -102,7 +152,7 @@ class TensorFlowEngine:
     def second_order(self, x: Array, dy: Array, v: Array) -> List[Array]:
         """Return the gradients of sum(v * dx) with respect to x, dy and gamma; like any training call, it updates."""
         x_, dy_ = self.constant(x), self.constant(dy)
-        gamma = [] if self.layer.gamma is None else [self.layer.gamma.value]
+        gamma = [] if self.gamma is None else self.trainable[:1]
         with self.tf.GradientTape() as outer:
             outer.watch([x_, dy_])
             tape, y = self.record(x_, training=True)
@@ -126,9 +176,10 @@ class KerasTape(Tape):
 class KerasLayer(Layer):
     """A live layer: the only user of its engine while it lives."""
 
-    def __init__(self, spec: Spec, engine: TensorFlowEngine) -> None:
+    def __init__(self, spec: Spec, engine: Engine, keras: Any) -> None:
         self.spec = spec
         self.engine = engine
+        self.keras = keras
         self.variables = {name: getattr(engine.layer, name) for name in parameter_names(spec)}
 
     def train(self, x: Array, dy: Optional[Array] = None, update: bool = True) -> Step:
@@ -143,7 +194,7 @@ class KerasLayer(Layer):
 
     def state(self) -> State:
         """Return copies of the variables' values."""
-        return named_state({name: keras.ops.convert_to_numpy(variable) for name, variable in self.variables.items()})
+        return named_state({name: self.engine.read(variable) for name, variable in self.variables.items()})
 
     def set_state(self, state: State) -> None:
         """Assign the given arrays to the variables that the layer has."""
@@ -166,17 +217,19 @@ class KerasLayer(Layer):
     def save(self, path: str) -> None:
         """Write a model of this layer alone, ``layer.keras``, into a folder at the path."""
         pathlib.Path(path).mkdir(parents=True, exist_ok=True)
-        model = keras.Sequential([keras.Input(batch_shape=self.spec.shape, dtype=self.spec.dtype), self.engine.layer])
+        begin = self.keras.Input(batch_shape=self.spec.shape, dtype=self.spec.dtype)
+        model = self.keras.Sequential([begin, self.engine.layer])
         model.save(pathlib.Path(path) / "layer.keras")
 
 
 class KerasBatchNorm(BatchNormAdapter):
     """``keras.layers.BatchNormalization``. A subclass for another backend brings an engine and declares its own."""
 
-    engine: Type[TensorFlowEngine] = TensorFlowEngine
+    engine: Type[Engine] = TensorFlowEngine
+    keras: Any = keras
 
     def __init__(self) -> None:
-        backend = keras.backend.backend()
+        backend = self.keras.backend.backend()
         if backend != self.engine.backend:
             raise Unsupported("Keras runs on {}, not on {}".format(backend, self.engine.backend))
         self._engines = FreeList()
@@ -187,26 +240,23 @@ class KerasBatchNorm(BatchNormAdapter):
         backend = importlib.import_module(self.engine.backend)
         return Description(
             "keras",
-            str(keras.__version__),
-            capabilities=Capabilities(
-                dtypes=("float32", "float64", "float16", "bfloat16"), tape=True, second_order=True, save=True
-            ),
+            str(self.keras.__version__),
+            capabilities=Capabilities(dtypes=self.engine.dtypes, tape=True, second_order=True, save=True),
             notes=(
                 "backend: {} {}".format(self.engine.backend, backend.__version__),
-                "compiled by tf.function, one trace for all extents; tapes and second order run eagerly",
+                *self.engine.notes,
                 "float16 and bfloat16 by the policies mixed_float16 and mixed_bfloat16",
-                "tensors are made by tf.constant, which copies an input of any layout",
                 "second_order: the moving statistics are put back after the call",
             ),
         )
 
     def conventions(self, spec: Spec) -> Conventions:
         """Biased moving variance in all ranks; a frozen layer runs in inference mode."""
-        return Conventions(variance_grade="A", affine_grade="F", frozen="inference")
+        return Conventions(variance_grade=moments_grade(), affine_grade="F", frozen="inference")
 
     def new_layer(self, spec: Spec) -> Any:
         """Return a Keras layer for the spec, with its variables."""
-        layer = keras.layers.BatchNormalization(
+        layer = self.keras.layers.BatchNormalization(
             axis=spec.axis[0],
             momentum=spec.decay,
             epsilon=spec.epsilon,
@@ -222,7 +272,7 @@ class KerasBatchNorm(BatchNormAdapter):
         """Return a layer on an idle engine of the spec, or on a new one."""
         refuse_undeclared(spec, self.describe().capabilities, ("default", "frozen"))
         engine = self._engines.take(spec) or self.engine(spec, self.new_layer(spec))
-        layer = KerasLayer(spec, engine)
+        layer = KerasLayer(spec, engine, self.keras)
         self._engines.lend(layer, spec, engine)
         layer.set_state(complete(spec, state))
         return layer
@@ -230,8 +280,8 @@ class KerasBatchNorm(BatchNormAdapter):
     def restore(self, spec: Spec, path: str) -> Layer:
         """Return the layer of a saved model. It is not used again: its configuration is the file's, not the spec's."""
         refuse_undeclared(spec, self.describe().capabilities)
-        model = keras.saving.load_model(pathlib.Path(path) / "layer.keras")
-        return KerasLayer(spec, self.engine(spec, model.layers[-1]))
+        model = self.keras.saving.load_model(pathlib.Path(path) / "layer.keras")
+        return KerasLayer(spec, self.engine(spec, model.layers[-1]), self.keras)
 
     def network(self, spec: NetworkSpec) -> Network:
         """A keras.Sequential, on TensorFlow."""

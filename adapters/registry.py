@@ -15,6 +15,8 @@ class Entry(NamedTuple):
     module: str
     extra: str
     summary: str
+    #: Import names that must be there besides.
+    needs: Tuple[str, ...] = ()
 
 
 REGISTRY: Tuple[Entry, ...] = (
@@ -143,6 +145,43 @@ REGISTRY: Tuple[Entry, ...] = (
         "keras",
         "keras",
         "keras.layers.BatchNormalization on TensorFlow, compiled by tf.function",
+    ),
+    Entry(
+        "keras_torch",
+        "adapters.keras_torch:TorchKerasBatchNorm",
+        "keras",
+        "keras",
+        "keras.layers.BatchNormalization on torch, eager",
+        needs=("torch",),
+    ),
+    Entry(
+        "keras_jax",
+        "adapters.keras_jax:JaxKerasBatchNorm",
+        "keras",
+        "keras",
+        "keras.layers.BatchNormalization on JAX, compiled by jax.jit",
+        needs=("jax",),
+    ),
+    Entry(
+        "tf_keras",
+        "adapters.keras_legacy:LegacyKerasBatchNorm",
+        "tf_keras",
+        "",
+        "BatchNormalization of Keras 2, compiled by tf.function",
+    ),
+    Entry(
+        "flax",
+        "adapters.flax_layer:FlaxBatchNorm",
+        "flax",
+        "",
+        "flax.linen.BatchNorm, compiled by jax.jit",
+    ),
+    Entry(
+        "flax_two_pass",
+        "adapters.flax_layer:TwoPassFlaxBatchNorm",
+        "flax",
+        "",
+        "the same with use_fast_variance=False",
     ),
     Entry(
         "torch",

@@ -7,7 +7,7 @@ from typing import Any, List, Optional, Tuple
 
 import numpy as np
 
-from adapters.common import named_step, refuse_undeclared
+from adapters.common import complete, named_step, refuse_undeclared
 from adapters.interface import (
     Array,
     BatchNormAdapter,
@@ -22,6 +22,7 @@ from adapters.interface import (
     Unsupported,
 )
 from adapters.network import Network, NetworkSpec
+from adapters.torch_facts import differentiates_bias_alone, dtypes, empty
 
 # Untyped on purpose: the checks of this module must not depend on which torch is installed, if any.
 torch: Any = importlib.import_module("torch")
@@ -177,7 +178,7 @@ class TorchBatchNorm(BatchNormAdapter):
             str(torch.__version__),
             capabilities=Capabilities(
                 axes="single",
-                dtypes=("float32", "float64", "float16", "bfloat16"),
+                dtypes=dtypes(),
                 tape=True,
                 second_order=True,
                 save=True,
@@ -198,7 +199,7 @@ class TorchBatchNorm(BatchNormAdapter):
         return Conventions(
             moving_variance="unbiased",
             single="refused",
-            empty="unchanged",
+            empty=empty(),
             decay_dtype="float64",
             variance_grade="A",
             affine_grade="F",
@@ -208,18 +209,22 @@ class TorchBatchNorm(BatchNormAdapter):
     def module(self, spec: Spec) -> Any:
         """Return a new module for the spec, or refuse."""
         refuse_undeclared(spec, self.describe().capabilities, ("default", "frozen"))
+        if spec.center and not spec.scale and not differentiates_bias_alone():
+            raise Unsupported("this version cannot differentiate a module with a bias and without a weight")
         kinds = {2: "BatchNorm1d", 3: "BatchNorm1d", 4: "BatchNorm2d", 5: "BatchNorm3d"}
         kind = getattr(torch.nn, kinds[spec.rank])
         module = kind(spec.parameter_shape[0], eps=spec.epsilon, momentum=1 - spec.decay)
         for name, wanted in (("weight", spec.scale), ("bias", spec.center)):
             if not wanted:
                 setattr(module, name, None)
-        return module.requires_grad_(spec.execution.mode != "frozen").to(getattr(torch, spec.parameter_dtype))
+        for parameter in module.parameters():
+            parameter.requires_grad = spec.execution.mode != "frozen"
+        return module.to(getattr(torch, spec.parameter_dtype))
 
     def build(self, spec: Spec, state: State) -> Layer:
         """Return a layer around a new module."""
         layer = TorchLayer(spec, self.module(spec))
-        layer.set_state(state)
+        layer.set_state(complete(spec, state))
         return layer
 
     def restore(self, spec: Spec, path: str) -> Layer:

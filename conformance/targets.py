@@ -23,6 +23,7 @@ class Target(NamedTuple):
     #: What must be installed for it, where that is known.
     module: str = ""
     extra: str = ""
+    needs: tuple[str, ...] = ()
     #: The environment that it runs in; empty for the interpreter of the suite.
     environment: str = ""
     #: The Python that it runs under, where not the suite's; an environment's is known once that is ready.
@@ -40,11 +41,12 @@ class Target(NamedTuple):
         """Why it cannot run where it is to run; empty where it can, or where only trying will tell."""
         if self.unavailable or self.environment:
             return self.unavailable
-        if not self.module or self.python or _installed(self.module):
+        if not self.module or self.python:
             return ""
-        if not self.extra:
-            return f"{self.module} is not installed here: an environment may have it, see `bn-conformance env list`"
-        return f'{self.module} is not installed here: pip install "bn-conformance[{self.extra}]"'
+        absent = next((name for name in (self.module, *self.needs) if not _installed(name)), "")
+        if absent and (absent != self.module or not self.extra):
+            return f"{absent} is not installed here: an environment may have it, see `bn-conformance env list`"
+        return f'{absent} is not installed here: pip install "bn-conformance[{self.extra}]"' if absent else ""
 
     @property
     def arguments(self) -> list[str]:
@@ -140,7 +142,7 @@ def resolve(names: Iterable[str]) -> tuple[Target, ...]:
             )
         for entry in expand(name):
             full = entry.name + (f"@{environment}" if environment else "")
-            targets[full] = Target(full, entry.target, entry.module, entry.extra, environment)
+            targets[full] = Target(full, entry.target, entry.module, entry.extra, entry.needs, environment)
     return tuple(targets.values())
 
 

@@ -1,0 +1,36 @@
+"""Tests of the adapters that need a process of their own: Keras on torch and on JAX, Flax, Keras 2."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from adapters.registry import REGISTRY
+from conformance.targets import Target, resolve
+from tests._commands import invoke, results
+
+ENTRIES = {entry.name: entry for entry in REGISTRY}
+#: Output, statistics and gradients of training steps.
+REQUIREMENTS = "BN-101 or BN-301 or BN-401"
+
+
+@pytest.mark.parametrize("name", ["keras_torch", "keras_jax", "tf_keras", "flax", "flax_two_pass"])
+def test_conforms(name: str, tmp_path: Path) -> None:
+    """Each does what it declares, in a host of its own, whatever the backend of this process' Keras."""
+    entry = ENTRIES[name]
+    for module in (entry.module, *entry.needs):
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"no run: {module} is not installed, so {name} was NOT tested")
+    done = invoke("run", name, "-k", REQUIREMENTS, "--cases", "4", "--out", str(tmp_path))
+    assert done.code == 0, done.out
+    outcomes = {result.requirement: result.outcome for result in results(tmp_path).results}
+    assert set(outcomes) == set(REQUIREMENTS.split(" or "))
+    assert set(outcomes.values()) <= {"pass", "deviates"}
+
+
+def test_what_a_backend_needs_is_named() -> None:
+    """Where the backend is missing, that is said, and not that Keras is."""
+    (found,) = resolve(["keras_torch"])
+    assert found.needs == ("torch",)
+    absent = Target("keras_lost", "adapters.keras_torch:TorchKerasBatchNorm", "json", "keras", ("no_such_backend",))
+    assert absent.missing.startswith("no_such_backend is not installed here")
