@@ -120,6 +120,7 @@ def render(night: Night) -> str:
         "last": when(nights[-1].night),
         "height": {"low": nightly_strips.LOW, "high": nightly_strips.HIGH},
         "window": min(len(nights), WINDOW),
+        "span": max(min(len(nights), WINDOW) - 1, 1),
         "skipped": night.digest.skipped,
         "facts": [("suite", night.digest.suite), *night.digest.machine.items(), ("command", results.header.command)],
         "exit_code": night.exit_code,
