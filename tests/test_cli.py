@@ -208,6 +208,9 @@ def test_the_commands_of_the_readme_exist() -> None:
         "mutants",
         "conventions",
         "updates",
+        "history",
+        "compare",
+        "bisect",
     }
     for name, rest in lines:
         known = {option for p in group.commands[name].params for option in p.opts}  # type: ignore[attr-defined]
