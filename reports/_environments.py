@@ -35,6 +35,11 @@ def environments(grid: Grid) -> list[Place]:
     ]
 
 
+def part(grid: Grid, columns: list[int]) -> Grid:
+    """Return the grid of some implementations only."""
+    return grid._replace(implementations=[grid.implementations[number] for number in columns])
+
+
 def _about(members: list[Implementation]) -> str:
     versions = dict.fromkeys(f"{who.framework} {who.version}".strip() for who in members if who.version)
     pythons = dict.fromkeys(f"Python {who.python}" for who in members if who.python)

@@ -30,6 +30,8 @@ _KINDS = {
 _MISMATCHES = 8
 _CODE = 6_000
 _STDERR = 4_000
+#: Articles that are whole, and further ones that lack the code only: what a page shows of many failures is bounded.
+_WHOLE, _WITHOUT_CODE = 12, 24
 
 
 class Element(NamedTuple):
@@ -89,6 +91,8 @@ class Failure(NamedTuple):
     marks: list[Mark]
     stderr: str
     command: str
+    #: Whether its counterexamples are left to the files beside the results.
+    brief: bool
 
 
 class Group(NamedTuple):
@@ -110,12 +114,17 @@ def groups(grid: Grid, header: Header, places: Places, *, known: bool) -> list[G
             found.setdefault((result.implementation, why), []).append(result)
     infos = {info.id: info for info in grid.requirements}
     who = {implementation.name: implementation for implementation in grid.implementations}
-    arranged = []
+    arranged: list[Group] = []
+    told = 0
     for results in sorted(found.values(), key=lambda group: min(map(_severity, group))):
         # The catalogue goes from basic to composite requirements: the first that fails explains most.
         results.sort(key=lambda result: OUTCOMES.index(result.outcome))
         by = who[results[0].implementation]
-        failures = [_failure(result, infos[result.requirement], by, header, places) for result in results]
+        failures = [
+            _failure(result, infos[result.requirement], by, header, places, told + number)
+            for number, result in enumerate(results)
+        ]
+        told += len(results)
         arranged.append(Group(by.name, about(by), results[0].cause, failures))
     return arranged
 
@@ -124,8 +133,11 @@ def _severity(result: Result) -> tuple[int, float]:
     return OUTCOMES.index(result.outcome), -_plots.log2(result.worst_ratio)
 
 
-def _failure(result: Result, info: RequirementInfo, by: Implementation, header: Header, places: Places) -> Failure:
-    bars = _plots.own_bars(result)
+def _failure(
+    result: Result, info: RequirementInfo, by: Implementation, header: Header, places: Places, number: int
+) -> Failure:
+    brief = number >= _WHOLE + _WITHOUT_CODE
+    bars = _plots.own_bars(result) if not brief else None
     return Failure(
         anchor=places.anchors[result.requirement, result.implementation],
         id=info.id,
@@ -138,11 +150,12 @@ def _failure(result: Result, info: RequirementInfo, by: Implementation, header: 
         reason=clip(result.reason, _CODE),
         proven=_proven(result.proven_ratio),
         figures=_figures(result),
-        examples=[_example(example) for example in result.counterexamples],
+        examples=[] if brief else [_example(example, code=number < _WHOLE) for example in result.counterexamples],
         bars=bars,
         marks=_marks(result, bars) if bars else [],
         stderr=clip("\n".join(result.stderr), _STDERR),
         command=rerun(header, result.requirement, by),
+        brief=brief,
     )
 
 
@@ -176,7 +189,7 @@ def _figures(result: Result) -> list[tuple[str, str, str, bool]]:
     return figures
 
 
-def _example(example: Counterexample) -> Example:
+def _example(example: Counterexample, *, code: bool) -> Example:
     return Example(
         kind=slug(example.kind),
         heading=_KINDS[example.kind],
@@ -185,11 +198,11 @@ def _example(example: Counterexample) -> Example:
         facts=example.facts,
         elements=[_element(mismatch) for mismatch in example.mismatches[:_MISMATCHES]],
         more_elements=max(len(example.mismatches) - _MISMATCHES, 0),
-        code=highlighted(clip(example.code, _CODE)),
+        code=highlighted(clip(example.code, _CODE)) if code else Markup(),
         file=example.file,
         command=example.command,
         # Whole: a part of a script is no script.
-        script=highlighted(example.script),
+        script=highlighted(example.script) if code else Markup(),
         script_file=example.script_file,
     )
 

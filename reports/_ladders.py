@@ -7,8 +7,8 @@ from reports._chart import Axis, Chart, Label, Plane, decades
 from reports._grid import Grid
 from reports.records import Accuracy, Rung, real
 
-#: Charts on a page; further implementations are in the table.
-MOST = 16
+#: Implementations with charts on a page; further ones are in the table.
+MOST = 6
 #: Relative errors from which on nothing of a value is left; bounds may be above, but that tells nothing.
 _TOP = 1
 _PARTS = (("variance", "Variance", "ABC", "of the variance"), ("output", "Output", "SF", "of the inference output"))

@@ -14,8 +14,6 @@ from reports.records import Outcome, Result, real
 _NEAR = 0.6
 #: Columns up to which all environments are shown side by side.
 MOST = 16
-#: Marks of the compact tables; other outcomes are named.
-_MARKS: dict[Outcome, str] = {"pass": ".", "deviates": "≠", "unsupported": "–"}
 
 
 class Cell(NamedTuple):
@@ -51,13 +49,13 @@ class Framework(NamedTuple):
 
 
 class Compact(NamedTuple):
-    """An environment that is not shown at first, for readers without scripts: a mark and a link for each cell."""
+    """An environment that is not shown at first, for readers without scripts: what does not pass in it."""
 
     name: str
     about: str
-    columns: list[str]
-    #: Requirement, and the mark and target of each cell; a target only where there is an article.
-    rows: list[tuple[str, list[tuple[str, str]]]]
+    implementations: int
+    #: Implementation, outcome, and the requirements with the fragments of their articles.
+    rows: list[tuple[str, Outcome, list[tuple[str, str]]]]
 
 
 class Matrix(NamedTuple):
@@ -109,16 +107,14 @@ def matrix(grid: Grid, places: Places) -> Matrix:
 
 
 def _compact(grid: Grid, place: Place, places: Places) -> Compact:
-    names = [grid.implementations[number].name for number in place.columns]
-    rows = [(info.id, [_mark(grid.cells[info.id, name], places) for name in names]) for info in grid.requirements]
-    return Compact(place.name, place.about, names, rows)
-
-
-def _mark(result: Result, places: Places) -> tuple[str, str]:
-    article = places.target(result) if places.has_article(result) else ""
-    if result.outcome == "fail":
-        return f"×{short_ratio(result.worst_ratio)}", article
-    return _MARKS.get(result.outcome, result.outcome), article
+    found: dict[tuple[str, Outcome], list[tuple[str, str]]] = {}
+    for number in place.columns:
+        for result in grid.of(grid.implementations[number].name):
+            if result.outcome != "pass":
+                article = places.target(result) if places.has_article(result) else ""
+                found.setdefault((result.implementation, result.outcome), []).append((result.requirement, article))
+    rows = [(name, outcome, ids) for (name, outcome), ids in found.items()]
+    return Compact(place.name, place.about, len(place.columns), rows)
 
 
 def _cell(result: Result, places: Places, *, starts: bool) -> Cell:

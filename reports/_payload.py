@@ -1,25 +1,35 @@
 """Encodes what the page's scripts need of every cell, small enough for thousands of them."""
 
+import math
+import shlex
+import string
 from typing import Any
 
 import msgspec
 from markupsafe import Markup
 
+from reports import _plots
 from reports._environments import environments
 from reports._format import clip, visible
 from reports._grid import Grid
-from reports._text import Places, plain_anchor, rerun, title
-from reports.records import OUTCOMES, Header, Number, Result, real
+from reports._text import Places, plain_anchor, rerun_parts, title
+from reports.records import OUTCOMES, Header, Result
 
 #: Cells from which on each carries its outcome, ratio and reason only.
 DETAILED = 2000
 _REASON = 600
+#: Parts of a factor of two that ratios are told apart by where there are many: half a percent.
+PARTS = 160
+_DIGITS = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
+_LARGEST = len(_DIGITS) ** 2 - 1
+#: What stands for no ratio, and for one of zero.
+_NONE, _EXACT = 0, 1
 
 
 def payload(grid: Grid, header: Header, where: Places, shown: list[int]) -> Markup:
     """Return the cells as JSON that cannot end its script element: columns of values, texts only once."""
     results = grid.all()
-    details = _details(results) if len(results) <= DETAILED else {}
+    details = _details(results) if len(results) <= DETAILED else _packed(results)
     texts = {text: number for number, text in enumerate(dict.fromkeys(map(_reason, results)))}
     data = {
         "outcomes": OUTCOMES,
@@ -33,12 +43,12 @@ def payload(grid: Grid, header: Header, where: Places, shown: list[int]) -> Mark
         "shown": shown,
         # A letter for each cell, from "a" for the first outcome on.
         "found": "".join(chr(97 + OUTCOMES.index(result.outcome)) for result in results),
-        "ratios": [_short(result.worst_ratio) for result in results],
         "texts": list(texts),
         "reasons": {n: texts[_reason(result)] for n, result in enumerate(results) if _reason(result)},
         "articles": [n for n, result in enumerate(results) if where.has_article(result)],
         "anchors": _odd_anchors(results, where),
-        "commands": [visible(rerun(header, "\n", who)) for who in grid.implementations],
+        "command": [visible(part) for part in rerun_parts(header)],
+        "targets": {n: shlex.quote(visible(w.target)) for n, w in enumerate(grid.implementations) if w.target},
         "listed": where.listed,
         **details,
     }
@@ -48,6 +58,7 @@ def payload(grid: Grid, header: Header, where: Places, shown: list[int]) -> Mark
 def _details(results: list[Result]) -> dict[str, Any]:
     bounds = {text: number for number, text in enumerate(dict.fromkeys(result.decided_by for result in results))}
     return {
+        "ratios": [result.worst_ratio for result in results],
         "bounds": [visible(text) for text in bounds],
         "decided": [bounds[result.decided_by] for result in results],
         "examples": [
@@ -61,9 +72,19 @@ def _reason(result: Result) -> str:
     return visible(clip(result.reason or result.cause, _REASON))
 
 
-def _short(value: Number | None) -> Number | None:
-    """Round a ratio to what a reader is shown."""
-    return value if value is None or isinstance(value, str) else float(f"{real(value):.2g}")
+def _packed(results: list[Result]) -> dict[str, Any]:
+    """Return the ratios as two letters each; those outside of what these can say are listed."""
+    packed, others = [], {}
+    for number, result in enumerate(results):
+        exponent = _plots.log2(result.worst_ratio)
+        code = _NONE if result.worst_ratio is None else _EXACT
+        if math.isfinite(exponent):
+            code = round(exponent * PARTS) + _LARGEST
+        if not _EXACT <= code <= _LARGEST or exponent == math.inf:
+            others[number], code = result.worst_ratio, _NONE
+        high, low = divmod(code, len(_DIGITS))
+        packed.append(_DIGITS[high] + _DIGITS[low])
+    return {"packed": "".join(packed), "others": others, "parts": PARTS}
 
 
 def _odd_anchors(results: list[Result], where: Places) -> dict[int, str]:

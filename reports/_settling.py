@@ -10,7 +10,7 @@ from reports.records import Number, real
 from reports.settling_record import Settling
 
 #: Charts on a page.
-MOST = 16
+MOST = 6
 _BOTTOM = -8
 #: Steps from which the slope of a curve is told, and the share below which rounding bends it.
 _STEPS, _ROUNDED = 8, 1e-5
@@ -49,7 +49,6 @@ def _settled(name: str, one: Settling) -> Settled:
         y_ticks=plane.y_ticks(decades(_BOTTOM, 0, 4)),
         curves=[
             plane.line("bound", should),
-            plane.line("seen", mean),
             plane.dots("seen dots", mean),
             plane.dots("other dots", variance),
         ],

@@ -39,10 +39,19 @@ def strips(grid: Grid, places: Places) -> list[Strip]:
     names = [who.name for who in grid.implementations]
     if len(names) <= MOST:
         return [_strip(name, grid.of(name), places) for name in names]
-    shared: dict[str, list[Result]] = {}
+    shared: dict[str, dict[str, Result]] = {}
     for name in names:
-        shared.setdefault(split(name)[0], []).extend(grid.of(name))
-    return [_strip(name, results, places) for name, results in shared.items()][:MOST]
+        worst = shared.setdefault(split(name)[0], {})
+        for result in grid.of(name):
+            if _size(result) > _size(worst.get(result.requirement)):
+                worst[result.requirement] = result
+    return [_strip(name, list(results.values()), places) for name, results in shared.items()][:MOST]
+
+
+def _size(result: Result | None) -> tuple[bool, bool, float]:
+    """Order results by their ratio; those without any come first."""
+    measured = result is not None and result.worst_ratio is not None
+    return result is not None, measured, _plots.log2(result.worst_ratio) if result is not None and measured else 0.0
 
 
 def ticks() -> list[_plots.Tick]:

@@ -4,10 +4,14 @@ from collections import Counter
 from typing import NamedTuple
 
 from reports import _plots
+from reports._environments import split
 from reports._format import count, ratio, seconds, short_ratio, thousands, times_bound
 from reports._grid import Grid
 from reports._text import about, slug
 from reports.records import Agreement, Footer, Header, Outcome, Results
+
+#: Names of implementations in one row of a table, rows of the agreement, and pairs that are shown by quantity.
+_NAMED, _ROWS, _PAIRS = 6, 24, 80
 
 
 class Aside(NamedTuple):
@@ -15,7 +19,9 @@ class Aside(NamedTuple):
 
     outcome: Outcome
     kind: str
-    implementation: str
+    implementations: list[str]
+    #: How many more there are.
+    more: int
     requirements: list[str]
     reason: str
 
@@ -76,26 +82,40 @@ def asides(grid: Grid) -> list[Aside]:
             for result in grid.of(who.name):
                 if result.outcome == outcome:
                     found.setdefault((outcome, who.name, result.reason), []).append(result.requirement)
+    alike: dict[tuple[Outcome, str, tuple[str, ...]], list[str]] = {}
+    for (outcome, name, why), ids in found.items():
+        alike.setdefault((outcome, why, tuple(ids)), []).append(name)
     return [
-        Aside(outcome, slug(outcome), name, [f"all {len(ids)}"] if len(ids) == len(grid.requirements) > 1 else ids, why)
-        for (outcome, name, why), ids in found.items()
+        Aside(outcome, slug(outcome), names[:_NAMED], max(len(names) - _NAMED, 0), _all(ids, grid), why)
+        for (outcome, why, ids), names in alike.items()
     ]
 
 
+def _all(ids: tuple[str, ...], grid: Grid) -> list[str]:
+    return [f"all {len(ids)}"] if len(ids) == len(grid.requirements) > 1 else list(ids)
+
+
 def agreements(grid: Grid, found: list[Agreement]) -> Agreements:
-    """Arrange the agreements as a symmetric table and by quantity."""
-    by_pair: dict[frozenset[str], list[Agreement]] = {}
+    """Arrange the agreements as a symmetric table and by quantity; many environments share a row."""
+    named = {
+        who.name: who.name if len(grid.implementations) <= _ROWS else split(who.name)[0] for who in grid.implementations
+    }
+    by_pair: dict[tuple[str, str], list[Agreement]] = {}
     for agreement in found:
-        by_pair.setdefault(frozenset((agreement.first, agreement.second)), []).append(agreement)
-    names = [who.name for who in grid.implementations if any(who.name in pair for pair in by_pair)]
+        first, second = sorted((named[agreement.first], named[agreement.second]))
+        if first != second:
+            by_pair.setdefault((first, second), []).append(agreement)
+    present = {name for pair in by_pair for name in pair}
+    names = [name for name in dict.fromkeys(named.values()) if name in present]
     quantities = list(dict.fromkeys(agreement.quantity for agreement in found))
-    rows = [(a, [_pair(by_pair.get(frozenset((a, b)), [])) if a != b else None for b in names]) for a in names]
+    rows = [(a, [_pair(by_pair.get((min(a, b), max(a, b)), [])) if a != b else None for b in names]) for a in names]
     by_quantity = [
         (
-            f"{pair[0].first} and {pair[0].second}",
+            f"{first} and {second}",
             [_pair([agreement for agreement in pair if agreement.quantity == quantity]) for quantity in quantities],
         )
-        for pair in by_pair.values()
+        for (first, second), pair in by_pair.items()
+        if len(by_pair) <= _PAIRS
     ]
     return Agreements(names, rows, quantities, by_quantity)
 

@@ -89,10 +89,13 @@ def about(who: Implementation) -> str:
 
 def rerun(header: Header, requirement: str, by: Implementation) -> str:
     """Return the command that runs one cell again, safe to paste into a shell."""
-    options = {"-k": requirement, "--profile": header.profile, "--seed": str(header.seed)}
-    return shlex.join(
-        ["bn-conformance", "run", by.target or by.name, *(word for pair in options.items() for word in pair)]
-    )
+    before, between, after = rerun_parts(header)
+    return before + shlex.quote(by.target or by.name) + between + shlex.quote(requirement) + after
+
+
+def rerun_parts(header: Header) -> tuple[str, str, str]:
+    """Return that command without the implementation and the requirement, which go between the parts."""
+    return "bn-conformance run ", " -k ", f" --profile {shlex.quote(header.profile)} --seed {header.seed}"
 
 
 def highlighted(code: str) -> Markup:

@@ -1,6 +1,6 @@
 """Finds the step where a version changes behaviour: the same implementation in several environments, side by side."""
 
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from reports._environments import across_versions, version
@@ -11,6 +11,8 @@ from reports.records import Implementation, Outcome, Result
 
 #: Rows of one implementation on a page.
 MOST = 40
+#: Changes that are told in words.
+_STEPS = 3
 #: Neither judged nor refused: no change is seen from or to these.
 _UNKNOWN: frozenset[Outcome] = frozenset({"no run", "mistrusted"})
 
@@ -25,6 +27,8 @@ class Stop(NamedTuple):
     target: str
     #: Whether it differs from the version before.
     changed: bool
+    #: Neighbouring versions that come to the same.
+    versions: int
 
 
 class Row(NamedTuple):
@@ -70,8 +74,7 @@ def _versions(name: str, members: list[Implementation], grid: Grid, places: Plac
     for info in grid.requirements:
         results = [grid.cells[info.id, who.name] for who in members]
         if any(_changed(a, b) for a, b in pairwise(results)):
-            stops = [_stop(b, places, changed=_changed(a, b)) for a, b in pairwise([results[0], *results])]
-            rows.append(Row(info.id, title(info), stops, _said(results, members)))
+            rows.append(Row(info.id, title(info), _stops(results, places), _said(results, members)))
     conventions = _conventions(members)
     return Versions(
         name,
@@ -87,7 +90,16 @@ def _changed(before: Result, after: Result) -> bool:
     return before.outcome != after.outcome and not {before.outcome, after.outcome} & _UNKNOWN
 
 
-def _stop(result: Result, places: Places, *, changed: bool) -> Stop:
+def _stops(results: list[Result], places: Places) -> list[Stop]:
+    runs = [list(group) for _, group in groupby(results, key=lambda result: result.outcome)]
+    before = [runs[0], *runs]
+    return [
+        _stop(run[0], places, changed=_changed(last[-1], run[0]), versions=len(run))
+        for last, run in zip(before, runs, strict=False)
+    ]
+
+
+def _stop(result: Result, places: Places, *, changed: bool, versions: int) -> Stop:
     said = times_bound(result.worst_ratio) if result.worst_ratio is not None else result.reason
     return Stop(
         result.outcome,
@@ -96,6 +108,7 @@ def _stop(result: Result, places: Places, *, changed: bool) -> Stop:
         f"{result.implementation}: {result.outcome}" + (f", {said}" if said else ""),
         places.target(result),
         changed,
+        versions,
     )
 
 
@@ -106,7 +119,7 @@ def _said(results: list[Result], members: list[Implementation]) -> str:
         for (before, after), who in zip(pairwise(results), members[1:], strict=True)
         if _changed(before, after)
     ]
-    return listing(steps)
+    return listing([*steps[:_STEPS], f"{len(steps) - _STEPS} more changes"] if len(steps) > _STEPS else steps)
 
 
 def _conventions(members: list[Implementation]) -> list[Declared]:

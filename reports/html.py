@@ -22,6 +22,7 @@ from reports import (
     _tables,
     _versions,
 )
+from reports._environments import environments, part
 from reports._format import clip, count, date, seconds, visible
 from reports._grid import Grid, complete_grid
 from reports._payload import payload
@@ -50,6 +51,7 @@ def render(results: Results, figures: Figures | None = None) -> str:
     grid = complete_grid(results)
     found = verdict(results)
     where = places(grid)
+    here = part(grid, _matrix.shown(grid))
     failures = _failures.groups(grid, results.header, where, known=False)
     known = _failures.groups(grid, results.header, where, known=True)
     page = {
@@ -67,6 +69,8 @@ def render(results: Results, figures: Figures | None = None) -> str:
         "strip_ticks": _strips.ticks(),
         "strip_bound": _strips.bound(),
         "listings": _requirements.listings(grid, where) if where.listed else [],
+        "partly": len(here.implementations) < len(grid.implementations),
+        "places": environments(grid),
         "single": len(grid.implementations) <= 1,
         "row_ticks": scale_ticks(ROW_SCALE, 4),
         "failures": failures,
@@ -74,14 +78,14 @@ def render(results: Results, figures: Figures | None = None) -> str:
         "asides": _tables.asides(grid),
         "agreements": _tables.agreements(grid, results.agreements),
         "furthest": _tables.largest(results.agreements),
-        "conventions": _tables.conventions(grid),
-        "capabilities": _tables.capabilities(grid),
-        "grades": _accuracy.grades(grid),
-        "losses": _accuracy.losses(grid),
-        "ladders": _ladders.ladders(grid),
-        "settled": _settling.settled(grid),
+        "conventions": _tables.conventions(here),
+        "capabilities": _tables.capabilities(here),
+        "grades": _accuracy.grades(here),
+        "losses": _accuracy.losses(here),
+        "ladders": _ladders.ladders(here),
+        "settled": _settling.settled(here),
         "environment": _tables.environment(results.header, results),
-        "installed": _tables.installed(grid),
+        "installed": _tables.installed(here),
         "account": _tables.account(results.footer) if results.footer else None,
         "aside_count": sum(found.tally[outcome] for outcome in ("mistrusted", "no run", "deviates", "unsupported")),
         "cells": len(grid.cells),

@@ -44,11 +44,22 @@ function narrow(value) {
   return x.toFixed(x < 10 ? 1 : 0);
 }
 
+const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/** The worst error / bound of a cell: as it is, or two letters for its logarithm where there are many cells. */
+function ratioAt(number) {
+  if (data.ratios) return data.ratios[number];
+  if (number in data.others) return data.others[number];
+  const [high, low] = data.packed.slice(2 * number, 2 * number + 2);
+  const code = digits.indexOf(high) * 64 + digits.indexOf(low);
+  return code > 1 ? Number((2 ** ((code - 4095) / data.parts)).toPrecision(2)) : [null, 0][code];
+}
+
 const outcomeAt = (number) => data.outcomes[data.found.charCodeAt(number) - 97];
 
 function drawnCell(number) {
   const outcome = outcomeAt(number);
-  const ratio = data.ratios[number];
+  const ratio = ratioAt(number);
   const kind = outcome.replaceAll(" ", "-");
   const passing = outcome === "pass";
   const near = passing && ratio !== null && Number(ratio) >= 0.6 ? " near" : "";

@@ -29,11 +29,12 @@ function inspect(number, from) {
   const [id, title, claim, source] = data.requirements[Math.floor(number / columns)];
   const name = data.implementations[number % columns][0];
   const word = outcomeAt(number);
-  const worst = said(data.ratios[number]);
+  const worst = said(ratioAt(number));
   const reason = data.texts[data.reasons[number]] ?? "";
   const bound = data.bounds?.[data.decided[number]];
   const examples = data.examples?.[number] ?? [];
-  const command = data.commands[number % columns].replace("'\n'", () => quoted(id));
+  const [before, between, after] = data.command;
+  const command = before + (data.targets[number % columns] ?? quoted(name)) + between + quoted(id) + after;
   opener?.setAttribute("aria-expanded", "false");
   opener = from;
   opener.setAttribute("aria-expanded", "true");

@@ -64,7 +64,11 @@ function moveInMatrix(event) {
 }
 
 function readyMatrix() {
-  all("a.c", matrix).forEach((cell, place) => { cell.tabIndex = place ? -1 : 0; });
+  all("a.c", matrix).forEach((cell, place) => {
+    cell.tabIndex = place ? -1 : 0;
+    // A cell that leads nowhere else is an address of its own.
+    if (!cell.href) cell.href = `#${cell.id}`;
+  });
 }
 
 if (matrix) {
@@ -83,7 +87,7 @@ find(".csv")?.addEventListener("click", () => {
     data.requirements[Math.floor(number / columns)][0],
     data.implementations[number % columns][0],
     outcomeAt(number),
-    data.ratios[number],
+    ratioAt(number),
     ...(data.examples?.[number] ?? Array(8).fill("")),
     data.texts[data.reasons[number]],
   ]);
