@@ -14,6 +14,7 @@ from reports._grid import complete_grid
 from reports._text import WITH_ARTICLE, places
 from reports.html import render
 from reports.records import Results
+from tests.sample_large import environments_side_by_side, large
 from tests.sample_mutants import exhibit, mutants
 from tests.sample_results import hostile, sample
 
@@ -66,6 +67,8 @@ def files(tmp_path_factory: pytest.TempPathFactory, results: Results) -> dict[st
         "sample": results,
         "hostile": hostile(results),
         "single": msgspec.structs.replace(results, header=one, results=fused, agreements=[]),
+        "places": environments_side_by_side(),
+        "large": large(16, 10, 10),
         "empty": Results(header=nothing, results=[], agreements=[], footer=None),
     }
     for name, content in contents.items():
@@ -307,6 +310,91 @@ def test_csv_holds_every_cell(open_page: Open, name: str, tmp_path: Path) -> Non
     assert len(rows) == 35 * 5
     assert {row["outcome"] for row in rows} >= {"pass", "fail", "stale known failure"}
     assert all(None not in row for row in rows)
+
+
+def heads(page: Page) -> list[str]:
+    """Return the names above the matrix."""
+    return [name.replace("\n", "") for name in page.locator("table.mx thead tr").last.locator("th").all_inner_texts()]
+
+
+def cells(page: Page) -> list[list[str]]:
+    """Return what each cell of the matrix is: address, classes, label, edge and text."""
+    found: list[list[str]] = page.evaluate(
+        """[...document.querySelectorAll("table.mx a.c")].map((cell) => [
+          cell.id, cell.getAttribute("href"), cell.className, cell.getAttribute("aria-label"),
+          cell.style.getPropertyValue("--w"), cell.textContent,
+        ])"""
+    )
+    return found
+
+
+def test_an_environment_is_drawn_when_it_is_chosen(open_page: Open) -> None:
+    """All are side by side at first; choosing one draws its columns; choosing all draws what the page came with."""
+    page = open_page("places")
+    came = cells(page)
+    assert len(came) == 6 * 4
+    page.locator("select.place").select_option("tf1.4")
+    assert heads(page) == ["tf_graph.nn@tf1.4", "tf_graph.fused@tf1.4", "keras@tf1.4"]
+    assert page.locator("table.mx a.c").count() == 3 * 4
+    assert "TensorFlow 1.4.1" in page.locator("#matrix .about").inner_text()
+    page.locator("table.mx a.c.fail").click()
+    assert "keras@tf1.4" in page.locator("#inspector").inner_text()
+    page.locator("select.place").select_option("all")
+    assert cells(page) == came
+
+
+def test_many_environments_are_drawn_as_the_first_came(open_page: Open) -> None:
+    """Drawn again by the script, the shown environment has the same cells, labels and addresses as from the server."""
+    page = open_page("large")
+    came = cells(page)
+    chooser = page.locator("select.place")
+    chooser.select_option("env4")
+    assert all(name.endswith("@env4") for name in heads(page))
+    assert cells(page) != came
+    chooser.select_option("current")
+    assert cells(page) == came
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_page_of_many_environments_is_accessible(open_page: Open, width: int) -> None:
+    """Axe finds nothing after another environment was chosen; the page does not scroll sideways."""
+    page = open_page("large", width=width, color_scheme="dark" if width < 1000 else "light")
+    page.locator("select.place").select_option("env4")
+    assert violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_link_to_a_cell_chooses_its_environment(open_page: Open) -> None:
+    """A page opened at a cell of another environment shows that cell."""
+    page = open_page("large", fragment="#cell:BN-101-layer3-env5")
+    cell = page.locator("[id='cell:BN-101-layer3-env5']")
+    assert cell.is_visible()
+    assert page.locator("select.place").input_value() == "5"
+
+
+def test_the_policy_is_enforced(open_page: Open, observed: Observed) -> None:
+    """Whatever would run or load on the page is stopped: a script that is put in, an image, a request."""
+    page = open_page()
+    stopped = page.evaluate(
+        """async () => {
+          const seen = [];
+          document.addEventListener("securitypolicyviolation", (event) => seen.push(event.effectiveDirective));
+          const script = document.createElement("script");
+          script.textContent = "window.ran = true";
+          const image = document.createElement("img");
+          image.src = "https://example.org/x.png";
+          document.body.append(script, image);
+          await fetch("https://example.org/").catch(() => 0);
+          await new Promise((done) => setTimeout(done, 50));
+          return [...seen, String(window.ran)];
+        }"""
+    )
+    assert {"script-src-elem", "img-src", "connect-src", "undefined"} == set(stopped)
+    assert observed.errors
+    assert all("Content Security Policy" in error for error in observed.errors)
+    # Chromium tells of a request before the policy stops it.
+    observed.errors.clear()
+    observed.requests = [url for url in observed.requests if "example.org" not in url]
 
 
 def test_page_prints(open_page: Open) -> None:
