@@ -203,10 +203,11 @@ def _conclude(files: list[Path], page: Path, results: "Results", debug: bool) ->
     from conformance.progress import summary
     from conformance.targets import UsageError
     from reports.html import render
+    from reports.scenario_records import beside
     from reports.verdict import verdict
 
     try:
-        page.write_text(render(results), encoding="utf-8")
+        page.write_text(render(results, beside(files)), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot write the report {page}: {error.strerror}") from error
     found = verdict(results)

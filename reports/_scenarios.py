@@ -144,17 +144,17 @@ def _range(values: list[float], *, log: bool) -> tuple[float, float]:
 
 def _plot(panel: Panel, figure: Figure, labels: list[str], axes: tuple[Axis, Axis]) -> Plot:
     across, up = axes
-    lines = [_line(curve, labels.index(curve.label) % STYLES, across, up) for curve in panel.curves]
+    lines = [_line(curve, labels.index(curve.label) % STYLES, figure.joined, across, up) for curve in panel.curves]
     words = [f"{line.label}: {line.ends}" for line in lines]
     what = panel.title or figure.title
     label = f"{what}. {figure.y_label} against {figure.x_label}. {'; '.join(words)}"
     return Plot(panel.title, lines, _x_marks(figure, across), _marks(up), label)
 
 
-def _line(curve: Curve, style: int, across: Axis, up: Axis) -> Line:
+def _line(curve: Curve, style: int, joined: bool, across: Axis, up: Axis) -> Line:
     points = [(across.place(x), real(y)) for x, y in zip(curve.x, curve.y, strict=True)]
     shown = [(x, up.place(y)) for x, y in points if math.isfinite(y)]
-    path = "M" + "L".join(f"{x} {y}" for x, y in shown) if shown else ""
+    path = "M" + "L".join(f"{x} {y}" for x, y in shown) if shown and joined else ""
     spread = ""
     if curve.low:
         low, high = ([up.place(real(y)) for y in side] for side in (curve.low, curve.high))

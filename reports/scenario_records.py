@@ -9,6 +9,8 @@ from msgspec import field
 from reports.records import Number, Record
 from reports.store import ResultsError
 
+FILE_NAME = "figures.json"
+
 
 class Curve(Record, frozen=True, kw_only=True):
     """A line of a plot; ``low`` and ``high``, where given, are the spread around it."""
@@ -50,6 +52,8 @@ class Figure(Record, frozen=True, kw_only=True):
     y_scale: Literal["linear", "log"] = "linear"
     #: Words for the places 0, 1, ... of an axis of categories.
     categories: list[str] = field(default_factory=list)
+    #: Whether points are joined by lines: those of unordered categories are not.
+    joined: bool = True
     #: The ends of the y axis, where they are not those of the curves.
     y_range: list[float] = field(default_factory=list)
     panels: list[Panel] = field(default_factory=list)
@@ -64,6 +68,15 @@ class Figures(Record, frozen=True, kw_only=True):
     schema: int = 1
     data: str
     figures: list[Figure]
+
+
+def beside(results: list[Path]) -> Figures | None:
+    """The figures that lie beside results files, of all of them together; None where there are none."""
+    parts = [read(path) for path in dict.fromkeys(file.with_name(FILE_NAME) for file in results) if path.is_file()]
+    if not parts:
+        return None
+    data = ", ".join(dict.fromkeys(part.data for part in parts))
+    return Figures(data=data, figures=[figure for part in parts for figure in part.figures])
 
 
 def write(found: Figures, path: Path) -> None:

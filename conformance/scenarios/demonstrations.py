@@ -18,7 +18,7 @@ SOUGHT_LOSS, UNITS = 0.3, 5
 SOLVER_BATCH = 32
 RATES = (0.001, 0.01, 0.1, 1.0, 10.0)
 #: Where the biases of the network with dying units begin.
-SHIFT = -6.0
+SHIFT = -3.0
 
 
 class Watched:
@@ -162,7 +162,8 @@ def model_and_solver(lab: Lab) -> list[Figure]:
 @demonstration
 def before_or_after_the_activation(lab: Lab) -> list[Figure]:
     """The guide's comparison: batch normalization before the activation, after it, or none."""
-    rows = [lab.batches(lab.effort.steps, seed=seed + 1) for seed in range(lab.effort.seeds)]
+    steps = lab.effort.steps // 2
+    rows = [lab.batches(steps, seed=seed + 1) for seed in range(lab.effort.seeds)]
     panels, facts = [], {}
     for activation in ("relu", "sigmoid", "tanh"):
         curves = []

@@ -25,7 +25,7 @@ class Effort(NamedTuple):
     seeds: int
 
 
-EFFORTS = {"quick": Effort(120, 5, 1), "default": Effort(300, 10, 5)}
+EFFORTS = {"quick": Effort(120, 5, 1), "default": Effort(300, 10, 3)}
 #: Samples in a batch: that of the document on the sigmoid network.
 BATCH = 60
 

@@ -144,6 +144,7 @@ def wrong_uses_of_training(lab: Lab) -> list[Figure]:
             y_label="accuracy on the training samples",
             x_scale="categories",
             categories=[name for name, _, _ in uses],
+            joined=False,
             y_range=[0.0, 1.0],
             panels=[Panel(curves=[curve(mode, places, [pair[k] for pair in both]) for k, mode in enumerate(modes)])],
             facts={
@@ -179,6 +180,7 @@ def shared_statistics(lab: Lab) -> list[Figure]:
                 y_label="mean output in inference",
                 x_scale="categories",
                 categories=[f"{what} {k + 1}" for k in range(len(distributions))],
+                joined=False,
                 panels=[Panel(curves=curves)],
                 facts=facts,
             )

@@ -248,7 +248,7 @@ def write(found: Found, folder: Path) -> tuple[Path, Path]:
     """Write results and figures into a folder; return their files."""
     from reports import scenario_records, store
 
-    results, figures = folder / "results.jsonl.gz", folder / "figures.json"
+    results, figures = folder / "results.jsonl.gz", folder / scenario_records.FILE_NAME
     store.write(results, found.results)
     scenario_records.write(found.figures, figures)
     return results, figures
