@@ -81,7 +81,7 @@ def scenarios(
         except OSError as error:
             raise UsageError(f"cannot write to the output folder {out}: {error.strerror}") from error
         request = running.Request(targets, samples, profile, tuple(path or ()), in_process)
-        with _progress(len(targets) * running.count()) as tell:
+        with _progress(len(targets) * running.count(profile)) as tell:
             found = running.run(request, tell)
         results, figures = running.write(found, out)
         page = out / "report.html"

@@ -39,10 +39,11 @@ class Scenario(NamedTuple):
 
 
 class Demonstration(NamedTuple):
-    """An experiment that gives figures."""
+    """An experiment that gives figures; ``quick`` where the quick profile has it, too."""
 
     name: str
     run: Callable[["Lab"], list[Figure]]
+    quick: bool
 
 
 SCENARIOS: dict[str, Scenario] = {}
@@ -72,8 +73,12 @@ def scenario(
     return add
 
 
-def demonstration(run: Callable[["Lab"], list[Figure]]) -> Callable[["Lab"], list[Figure]]:
+def demonstration(*, quick: bool) -> Callable[[Callable[["Lab"], list[Figure]]], Callable[["Lab"], list[Figure]]]:
     """Add the decorated function to the demonstrations."""
-    name = run.__name__.replace("_", " ")
-    DEMONSTRATIONS[name] = Demonstration(name, run)
-    return run
+
+    def add(run: Callable[["Lab"], list[Figure]]) -> Callable[["Lab"], list[Figure]]:
+        name = run.__name__.replace("_", " ")
+        DEMONSTRATIONS[name] = Demonstration(name, run, quick)
+        return run
+
+    return add

@@ -72,13 +72,14 @@ def without(spec: NetworkSpec) -> NetworkSpec:
     return spec._replace(place="none", bias=True)
 
 
-@demonstration
+@demonstration(quick=True)
 def sigmoid_network(lab: Lab) -> list[Figure]:
     """The wrapper's document: accuracy with and without batch normalization, and units before and after it."""
-    spec, bare = networks.SIGMOID, without(networks.SIGMOID)
+    spec = networks.SIGMOID._replace(dtype=lab.dtype)
+    bare = without(spec)
     rows = lab.batches(2 * lab.effort.steps)
     start = networks.start(spec, 1, 1.0)
-    zeros = {name: np.zeros(shape, np.float32) for name, shape in bare.shapes().items() if name.startswith("b")}
+    zeros = {name: np.zeros(shape, spec.dtype) for name, shape in bare.shapes().items() if name.startswith("b")}
     starts = {spec: start, bare: {**{n: a for n, a in start.items() if n in bare.shapes()}, **zeros}}
     names = {spec: "with BN", bare: "without BN"}
     found = {names[each]: Watched(lab, each, starts[each], rows) for each in names}
@@ -131,7 +132,7 @@ def _units(lab: Lab, starts: dict[NetworkSpec, dict[str, Array]], names: dict[Ne
     )
 
 
-@demonstration
+@demonstration(quick=False)
 def model_and_solver(lab: Lab) -> list[Figure]:
     """The model and solver pair: 32-32 ReLUs and Adam, evaluated after each epoch."""
     epoch = lab.samples.training // SOLVER_BATCH
@@ -159,7 +160,7 @@ def model_and_solver(lab: Lab) -> list[Figure]:
     ]
 
 
-@demonstration
+@demonstration(quick=False)
 def before_or_after_the_activation(lab: Lab) -> list[Figure]:
     """The guide's comparison: batch normalization before the activation, after it, or none."""
     steps = lab.effort.steps // 2
@@ -189,7 +190,7 @@ def before_or_after_the_activation(lab: Lab) -> list[Figure]:
     ]
 
 
-@demonstration
+@demonstration(quick=False)
 def learning_rates(lab: Lab) -> list[Figure]:
     """The rates that a network trains at: the loss at the end of a short training against the rate."""
     rows = lab.batches(lab.effort.steps)
@@ -219,7 +220,7 @@ def learning_rates(lab: Lab) -> list[Figure]:
     ]
 
 
-@demonstration
+@demonstration(quick=False)
 def dying_units(lab: Lab) -> list[Figure]:
     """ReLUs whose input starts far below zero: with batch normalization the shift is gone at once."""
     rows = lab.batches(lab.effort.steps)

@@ -17,7 +17,7 @@ DECAYS = (0.9, 0.99, 0.999)
 LOOKS, FIRST = 10, np.arange(300)
 
 
-@demonstration
+@demonstration(quick=True)
 def trap_by_batch_size(lab: Lab) -> list[Figure]:
     """Accuracy with batch statistics at test time against the size of the test batch."""
     model, test = lab.model, lab.test
@@ -59,7 +59,7 @@ def trap_by_batch_size(lab: Lab) -> list[Figure]:
     ]
 
 
-@demonstration
+@demonstration(quick=True)
 def trap_predictions(lab: Lab) -> list[Figure]:
     """The first hundred test samples, predicted one at a time: the trap beside the cure."""
     model, rows = lab.model, lab.test[: evaluation.SINGLES]
@@ -87,13 +87,13 @@ def trap_predictions(lab: Lab) -> list[Figure]:
     ]
 
 
-@demonstration
+@demonstration(quick=False)
 def lag_of_the_moving_statistics(lab: Lab) -> list[Figure]:
     """How far the moving statistics are from those of the training samples, for several decays."""
     rows = lab.batches(lab.effort.steps)
     curves, facts = [], {}
     for decay in DECAYS:
-        spec = networks.SIGMOID._replace(decay=decay)
+        spec = networks.SIGMOID._replace(decay=decay, dtype=lab.dtype)
         parts = np.array_split(rows, LOOKS)
         acts = [act for part in parts for act in (Act("fit", part), Act("state"), Act("activations", FIRST))]
         done = lab.attend(spec, networks.start(spec, 1, 1.0), tuple(acts))
@@ -121,7 +121,7 @@ def _lag(state: dict[str, Array], entering: Array) -> float:
     return float(np.median(np.abs(np.log(np.sqrt(state["moving_variance1"] / np.maximum(actual, 1e-12))))))
 
 
-@demonstration
+@demonstration(quick=True)
 def wrong_uses_of_training(lab: Lab) -> list[Figure]:
     """Accuracy in both modes of networks that were trained wrongly, beside one that was not."""
     uses = (
@@ -156,7 +156,7 @@ def wrong_uses_of_training(lab: Lab) -> list[Figure]:
     ]
 
 
-@demonstration
+@demonstration(quick=True)
 def shared_statistics(lab: Lab) -> list[Figure]:
     """Streams, and time steps, through one layer and through one for each."""
     figures = []

@@ -58,9 +58,14 @@ class Found(NamedTuple):
     figures: Figures
 
 
-def count() -> int:
+def shown(profile: str) -> list[Demonstration]:
+    """The demonstrations of a profile."""
+    return [each for each in DEMONSTRATIONS.values() if each.quick or profile != "quick"]
+
+
+def count(profile: str) -> int:
     """The number of scenarios and demonstrations of one implementation."""
-    return len(SCENARIOS) + len(DEMONSTRATIONS)
+    return len(SCENARIOS) + len(shown(profile))
 
 
 def header(request: Request) -> Header:
@@ -116,7 +121,7 @@ def _implementation(
             say=lambda _: None,
         )
     except SessionError as error:
-        tell(f"{target.name}: no run", count())
+        tell(f"{target.name}: no run", count(request.profile))
         reason = str(error).split("\n", maxsplit=1)[0]
         silent = [_result(s, target, "no run", reason=reason) for _, s in sorted(SCENARIOS.items())]
         return Implementation(name=target.name, no_run=reason), silent, [], {}
@@ -129,9 +134,9 @@ def _implementation(
             results.append(judged(each, target, lab))
             tell("", 1)
         figures = []
-        for shown in DEMONSTRATIONS.values():
-            tell(f"{target.name}: {shown.name}", 0)
-            figures += drawn(shown, target, lab)
+        for picture in shown(request.profile):
+            tell(f"{target.name}: {picture.name}", 0)
+            figures += drawn(picture, target, lab)
             tell("", 1)
         who = _described(target, session)
     seconds = time.perf_counter() - begin
