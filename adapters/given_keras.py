@@ -5,7 +5,8 @@ from typing import Any, Dict
 from adapters.common import parameter_names
 from adapters.given import Given, values_of
 from adapters.interface import Capabilities, Conventions, Description, Layer, Spec, Unsupported
-from adapters.keras_layer import POLICIES, KerasBatchNorm, keras
+from adapters.keras_facts import keras
+from adapters.keras_layer import POLICIES, KerasBatchNorm
 from adapters.naming import Options
 from adapters.signature import find_state
 

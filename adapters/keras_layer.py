@@ -5,7 +5,6 @@ Other backends, and Keras 2, are subclasses in modules of their own.
 
 import functools
 import importlib
-import os
 import pathlib
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple, Type
 
@@ -25,28 +24,14 @@ from adapters.interface import (
     Tape,
     Unsupported,
 )
+from adapters.keras_facts import keras, moments_grade, narrows
 from adapters.network import Network, NetworkSpec
 
 if TYPE_CHECKING:
     from adapters.network_keras import KerasNetworks
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 #: The dtype policy for an element type of x: variables are kept in float32 at least.
 POLICIES = {"float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
-# Untyped on purpose: the checks of this module must not depend on which Keras is installed, if any.
-keras: Any = importlib.import_module("keras")
-
-
-@functools.lru_cache(maxsize=None)
-def moments_grade() -> str:
-    """The grade of the variance that the layer takes: "C" where the backend's is E[x^2] - E[x]^2."""
-    if not hasattr(keras, "ops"):  # Keras 2 takes that of TensorFlow
-        return "A"
-    x = keras.ops.convert_to_tensor(np.array([[8192.0], [8193.0]], np.float32))
-    return "A" if float(keras.ops.moments(x, axes=[0])[1][0]) == 0.25 else "C"
 
 
 class Engine:
@@ -252,7 +237,10 @@ class KerasBatchNorm(BatchNormAdapter):
 
     def conventions(self, spec: Spec) -> Conventions:
         """Biased moving variance in all ranks; a frozen layer runs in inference mode."""
-        return Conventions(variance_grade=moments_grade(), affine_grade="F", frozen="inference")
+        declared = Conventions(variance_grade=moments_grade(), affine_grade="F", frozen="inference")
+        if spec.dtype == "float64" and narrows():
+            return declared._replace(compute_dtype="float32", decay_dtype="float32", statistics_dtype="float64")
+        return declared
 
     def new_layer(self, spec: Spec) -> Any:
         """Return a Keras layer for the spec, with its variables."""

@@ -2,12 +2,9 @@
 
 import importlib
 import importlib.util
-import os
 from typing import Any
 
 import numpy as np
-
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 from adapters.interface import Array, Conventions, Spec
 from adapters.keras_layer import KerasBatchNorm, TensorFlowEngine
@@ -35,7 +32,7 @@ class LegacyKerasBatchNorm(KerasBatchNorm):
 
     def conventions(self, spec: Spec) -> Conventions:
         """Those of the op that the layer chose."""
-        declared = super().conventions(spec)
+        declared = super().conventions(spec)._replace(decay_dtype="float32")
         if not self.new_layer(spec).fused:
             return declared
         return declared._replace(moving_variance="unbiased", variance_grade="A", affine_grade="S")

@@ -9,7 +9,7 @@ import numpy as np
 
 from adapters.common import FreeList
 from adapters.interface import Array
-from adapters.keras_layer import keras
+from adapters.keras_facts import keras
 from adapters.network import ADAM, NORMALIZATION, Network, NetworkSpec
 
 #: Of whatever networks a process has built, those that are kept.

@@ -18,6 +18,7 @@ from conformance import (
     mutants_cli,
     new_adapter,
     night_cli,
+    porting_cli,
     scenarios_cli,
     updates_cli,
     vectors_cli,
@@ -61,6 +62,7 @@ app.command("list")(list_cli.list_)
 app.command()(vectors_cli.export_vectors)
 app.command()(scenarios_cli.scenarios)
 app.command()(updates_cli.updates)
+app.command()(porting_cli.porting)
 night_cli.add_to(app)
 
 ANNOUNCED = ("numpy", "tf_graph", "keras", "torch")
