@@ -69,7 +69,8 @@ def run_night(order: Order, say: Say) -> Night:
     shutil.rmtree(runs, ignore_errors=True)
     for folder in (runs, order.history):
         make_writable(folder)
-    for environment, names in order.work.items():
+    history = History(order.history)
+    for environment, names in in_turn(order.work, history).items():
         left = order.minutes * 60 - (time.monotonic() - started) if order.minutes else None
         if left is not None and left <= 0:
             say(f"{environment}: not run, the night is over")
@@ -82,13 +83,18 @@ def run_night(order: Order, say: Say) -> Night:
     files = [file for environment in order.work if (file := runs / environment / RUN_FILE).is_file()]
     if not files:
         raise ResultsError(runs, "no environment left any results")
-    history = History(order.history)
     added = history.add(files)
     for file in files:
         _keep(order, file, added.digest.night)
     found = night(history, added)
     write(found, order.out)
     return found
+
+
+def in_turn(work: dict[str, tuple[str, ...]], history: History) -> dict[str, tuple[str, ...]]:
+    """Those environments first that have not run for longest: where nights are too short, each has its turn."""
+    last = {environment: history.last_with(environment) for environment in work}
+    return dict(sorted(work.items(), key=lambda item: last[item[0]]))
 
 
 def _run(order: Order, environment: str, names: Sequence[str], left: float | None, say: Say) -> None:
@@ -143,7 +149,12 @@ def _keep(order: Order, file: Path, name: str) -> None:
 def write(found: Night, out: Path) -> None:
     """Write page, summary and badge of a night, and the text of an issue where something newly fails."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "nightly.html").write_text(nightly.render(found), encoding="utf-8")
+    reports = {
+        folder.name: f"{RUNS}/{folder.name}/report.html"
+        for folder in sorted((out / RUNS).glob("*"))
+        if (folder / "report.html").is_file()
+    }
+    (out / "nightly.html").write_text(nightly.render(found, reports), encoding="utf-8")
     texts = {
         "summary.md": nightly_text.summary(found),
         "issue.md": nightly_text.issue(found),

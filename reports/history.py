@@ -70,6 +70,11 @@ class History:
             shutil.rmtree(making, ignore_errors=True)
         return added
 
+    def last_with(self, name: str) -> str:
+        """The last night that has results of an environment; empty where none has."""
+        files = (night for night in reversed(self.nights()) if (self.folder / night / f"{name}{SUFFIX}").exists())
+        return next(files, "")
+
     def digest(self, night: str) -> Digest:
         """A night's digest: as it was derived, or derived anew where its files are others than then.
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,8 +94,8 @@ def size(cell: Cell) -> str:
     return times_bound(_number(cell.ratio)) if cell.outcome == "fail" and not math.isnan(cell.ratio) else cell.outcome
 
 
-def render(night: Night) -> str:
-    """The page; the same nights give the same bytes."""
+def render(night: Night, reports: Mapping[str, str] | None = None) -> str:
+    """The page; the same nights give the same bytes. ``reports`` are the runs' own, environment -> relative address."""
     results, nights = night.results, [*reversed(night.past), night.digest]
     where = _places(night)
     articles = {(c.requirement, c.implementation) for c in night.changes.new[:ARTICLES]}
@@ -123,6 +124,7 @@ def render(night: Night) -> str:
         "span": max(min(len(nights), WINDOW) - 1, 1),
         "skipped": night.digest.skipped,
         "facts": [("suite", night.digest.suite), *night.digest.machine.items(), ("command", results.header.command)],
+        "reports": reports or {},
         "exit_code": night.exit_code,
         # The template of the failures has sections of its own, which are not wanted here.
         "failures": [],

@@ -21,6 +21,8 @@ GROWTH = 1.25
 CLOSE = 0.25
 #: Outcomes whose ratios are compared.
 HELD: frozenset[Outcome] = frozenset({"pass", "deviates"})
+#: Where a failure is known to show in some data alone, it comes and goes, and that is no news.
+_COMES_AND_GOES: frozenset[Outcome] = HELD | {"known failure"}
 _MENDED: frozenset[Outcome] = HELD | {"stale known failure"}
 
 
@@ -132,6 +134,8 @@ def _place(id_: str, name: str, cell: Cell, past: Sequence[Digest], found: Chang
         return
     elif before.fails and cell.outcome in _MENDED:
         found.fixed.append(change)
+    elif "known failure" in (before.outcome, cell.outcome) and {before.outcome, cell.outcome} <= _COMES_AND_GOES:
+        return
     elif before.outcome != cell.outcome:
         found.other.append(change)
     elif cell.outcome in HELD and _closer(id_, name, cell, past):

@@ -81,6 +81,8 @@ def test_the_night_leaves_everything_that_a_reader_needs(three: tuple[Path, list
     assert len((out / "summary.md").read_bytes()) <= 20_000
     assert json.loads((out / "badge.json").read_text(encoding="utf-8"))["color"] == "brightgreen"
     issue = (folder / "issue-of-the-second.md").read_text(encoding="utf-8")
+    assert 'href="last-night/current/report.html"' in (out / "nightly.html").read_text(encoding="utf-8")
+    assert (out / "last-night" / "current" / "report.html").is_file()
     assert issue.startswith("# BN-101 newly fails on Norm\n")
     assert "import numpy as np" in issue
     assert "numpy" in issue
@@ -212,3 +214,13 @@ def test_an_interrupted_night_tells_what_there_is(tmp_path: Path) -> None:
         out, _ = process.communicate(timeout=120)
     assert "Nothing newly fails" in out
     assert night_of(tmp_path, 0).results.footer is not None
+
+
+def test_environments_take_turns(tmp_path: Path) -> None:
+    """Those that have not run for longest come first, so that short nights get round to all of them."""
+    for name, kept_files in (("20261101T020000Z", ("a", "b")), ("20261102T020000Z", ("b",))):
+        (tmp_path / name).mkdir()
+        for file in kept_files:
+            (tmp_path / name / f"{file}.jsonl.gz").touch()
+    work = dict.fromkeys("bca", ("numpy",))
+    assert list(night.in_turn(work, History(tmp_path))) == ["c", "a", "b"]

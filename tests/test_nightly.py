@@ -89,6 +89,16 @@ def test_other_outcomes_are_told_apart(tmp_path: Path) -> None:
     assert (found.changes.fixed, found.changes.new) == ([], [])
 
 
+def test_a_known_failure_that_comes_and_goes_is_no_news(tmp_path: Path) -> None:
+    """Where some data alone show a known failure, it passes some nights; that it was listed or unlisted is told."""
+    nights: list[Cells] = [FAIL, {CELL: ("known failure", 40.0)}, NOTHING, {CELL: ("known failure", 40.0)}, FAIL]
+    told = []
+    for day, tonight in enumerate(nights):
+        changes = nightly_changes.night(History(tmp_path / "history"), add(tmp_path, day, tonight)).changes
+        told.append((len(changes.new), len(changes.fixed), len(changes.other)))
+    assert told == [(1, 0, 0), (0, 0, 1), (0, 0, 0), (0, 0, 0), (1, 0, 0)]
+
+
 def test_versions_that_changed_are_told_once_with_their_implementations(tmp_path: Path) -> None:
     """A new version of two frameworks is one line each; what differs in every run, such as a process id, is none."""
     found = after(tmp_path, NOTHING, NOTHING, version="2.2")
