@@ -222,5 +222,5 @@ def test_environments_take_turns(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         for file in kept_files:
             (tmp_path / name / f"{file}.jsonl.gz").touch()
-    work = dict.fromkeys("bca", ("numpy",))
+    work: dict[str, tuple[str, ...]] = dict.fromkeys("bca", ("numpy",))
     assert list(night.in_turn(work, History(tmp_path))) == ["c", "a", "b"]
