@@ -23,11 +23,11 @@ from reports.records import OUTCOMES, Outcome, Results
 _TEMPLATES = Path(__file__).parent / "templates"
 _STYLES = ("base.css", "matrix.css", "failures.css", "tables.css", "small.css", "nightly.css")
 #: Entries of a list that are shown; the others are counted.
-LISTED = 60
-#: New failures that have an article.
-ARTICLES = 16
+LISTED = 40
 #: Cells that still fail and are shown.
-STANDING = 400
+STANDING = 240
+#: Bytes that the articles on new failures may take, less what every implementation's strip does; at least ``LEAST``.
+ARTICLES, STRIP, LEAST = 230_000, 700, 30_000
 #: Names of implementations that are listed one by one.
 NAMED = 4
 
@@ -98,7 +98,7 @@ def render(night: Night, reports: Mapping[str, str] | None = None) -> str:
     """The page; the same nights give the same bytes. ``reports`` are the runs' own, environment -> relative address."""
     results, nights = night.results, [*reversed(night.past), night.digest]
     where = _places(night)
-    articles = {(c.requirement, c.implementation) for c in night.changes.new[:ARTICLES]}
+    articles = _with_article(night)
     page = {
         "title": f"{clip(sentence(night), 150)} · BN conformance",
         "headline": sentence(night),
@@ -240,6 +240,22 @@ def _places(night: Night) -> Places:
         implementations=[who for who in header.implementations if who.name in names],
     )
     return places(complete_grid(msgspec.structs.replace(night.results, header=named, results=[])))
+
+
+def _with_article(night: Night) -> set[tuple[str, str]]:
+    """The new failures that have an article: the worst ones, as many as there is space for."""
+    results = {(r.requirement, r.implementation): r for r in night.results.results}
+    left = max(ARTICLES - STRIP * len(night.digest.rows), LEAST)
+    chosen: set[tuple[str, str]] = set()
+    for change in night.changes.new:
+        cell = change.requirement, change.implementation
+        # Marked up, code takes twice its length.
+        texts = sum(2 * (len(c.code) + len(c.script)) + 2500 for c in results[cell].counterexamples)
+        left -= 2500 + texts
+        if left < 0 and chosen:
+            break
+        chosen.add(cell)
+    return chosen
 
 
 def _only(results: Results, cells: set[tuple[str, str]]) -> Results:

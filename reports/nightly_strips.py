@@ -74,13 +74,28 @@ def when(night: str) -> str:
     return f"{day(night)}, {night[9:11]}:{night[11:13]}"
 
 
-def by_environment(nights: Sequence[Digest]) -> list[tuple[str, list[Strip]]]:
+class Group(NamedTuple):
+    """The strips of an environment, and what all its implementations are of, where that is the same."""
+
+    environment: str
+    about: str
+    strips: list[Strip]
+
+
+def by_environment(nights: Sequence[Digest]) -> list[Group]:
     """The strips of all implementations of the last night, by environment; nights are given oldest first."""
     found: dict[str, list[Strip]] = {}
     for name in nights[-1].rows:
         environment = name.rpartition("@")[2] if "@" in name else ""
         found.setdefault(environment, []).append(strip(name, nights))
-    return list(found.items())
+    return [_group(environment, strips) for environment, strips in found.items()]
+
+
+def _group(environment: str, strips: list[Strip]) -> Group:
+    abouts = {strip.about for strip in strips}
+    if len(abouts) > 1 or len(strips) == 1:
+        return Group(environment, "", strips)
+    return Group(environment, abouts.pop(), [strip._replace(about="") for strip in strips])
 
 
 def strip(name: str, nights: Sequence[Digest]) -> Strip:

@@ -106,7 +106,7 @@ def test_versions_that_changed_are_told_once_with_their_implementations(tmp_path
         ("torch", "2.1", "2.2", ("torch@latest",)),
         ("keras", "2.1", "2.2", ("keras@latest",)),
     ]
-    ((_, rows),) = [group for group in by_environment([*reversed(found.past), found.digest]) if group[0] == "latest"]
+    ((_, _, rows),) = [group for group in by_environment([*reversed(found.past), found.digest]) if group[0] == "latest"]
     assert [[mark.text for mark in row.marks] for row in rows] == [
         ["torch 2.1 → 2.2 on 2 Nov"],
         ["keras 2.1 → 2.2 on 2 Nov"],
@@ -127,7 +127,7 @@ def test_strips_and_trend_show_what_was(tmp_path: Path) -> None:
     """A strip draws failing nights and gaps where they were; the trend ends at the night's worst ratio."""
     found = after(tmp_path, NOTHING, FAIL, FAIL, {OTHER: ("pass", 0.5)}, names=NAMES)
     nights = [*reversed(found.past), found.digest]
-    strips = {strip.name: strip for _, rows in by_environment(nights) for strip in rows}
+    strips = {strip.name: strip for _, _, rows in by_environment(nights) for strip in rows}
     assert strips["torch@latest"].paths == [("f1", "M1 0h2v1h-2z")]
     assert strips["torch@latest"].label == "fails in 2 of 4 nights"
     assert strips["numpy"].paths == []
@@ -135,7 +135,7 @@ def test_strips_and_trend_show_what_was(tmp_path: Path) -> None:
     assert shown is not None
     assert [line.now for line in shown.lines] == ["0.5", "0.43", "0.1"]
     late = after(tmp_path / "late", NOTHING, NOTHING, names=(*NAMES, "jax"))
-    (gap,) = [s for _, rows in by_environment([*late.past, late.digest]) for s in rows if s.name == "jax"]
+    (gap,) = [s for _, _, rows in by_environment([*late.past, late.digest]) for s in rows if s.name == "jax"]
     assert gap.paths == [("gap", "M0 0h1v1h-1z")]
 
 
