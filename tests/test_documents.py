@@ -5,7 +5,8 @@ from pathlib import Path
 
 from conformance.requirements import CATALOGUE
 from conformance.requirements import __main__ as requirements
-from conformance.zoo import FAULTS
+from conformance.scenarios.running import catalogue
+from conformance.zoo import FAULTS, TRAINING_FAULTS
 from conformance.zoo import __main__ as zoo
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -23,12 +24,15 @@ def test_the_zoo_is_documented() -> None:
     expected = zoo.document()
 
     assert (DOCS / "zoo.md").read_text(encoding="utf-8") == expected
-    assert all(f'<a id="{fault.name}">' in expected for fault in FAULTS)
+    assert all(f'<a id="{fault.name}">' in expected for fault in (*FAULTS, *TRAINING_FAULTS))
 
 
 def test_every_requirement_says_what_it_catches() -> None:
     """Under each requirement stand the faults that name it; all links lead to the page of the zoo."""
     text = requirements.document()
 
-    assert text.count("\nCatches ") == len(CATALOGUE)
-    assert set(re.findall(r"zoo\.md#([\w-]+)", text)) == {fault.name for fault in FAULTS if fault.caught_by}
+    drawn, training = text.split("\n## 9xx")
+    assert drawn.count("\nCatches ") == len(CATALOGUE)
+    assert set(re.findall(r"zoo\.md#([\w-]+)", drawn)) == {fault.name for fault in FAULTS if fault.caught_by}
+    assert set(re.findall(r"zoo\.md#([\w-]+)", training)) == {fault.name for fault in TRAINING_FAULTS}
+    assert training.count("\n**BN-9") == len(catalogue())

@@ -2,7 +2,10 @@
 
 from conformance.families import FAMILIES
 from conformance.requirements import CATALOGUE, Requirement
-from conformance.zoo import FAULTS
+from conformance.scenarios.catalogue import FAMILY, FAMILY_TITLE
+from conformance.scenarios.running import catalogue
+from conformance.zoo import FAULTS, TRAINING_FAULTS, Fault
+from reports.records import RequirementInfo
 
 HEAD = """# Requirements
 
@@ -22,7 +25,17 @@ def document() -> str:
     for family in FAMILIES.values():
         parts.append(f"\n## {family.number}xx {family.title}\n")
         parts += [_entry(r) for id_, r in sorted(CATALOGUE.items()) if r.family == family.number]
+    parts.append(
+        f"\n## {FAMILY} {FAMILY_TITLE}\n\nRun by `bn-conformance scenarios`: see [scenarios.md](scenarios.md).\n"
+    )
+    parts += [_scenario(scenario.info) for scenario in catalogue()]
     return "".join(parts)
+
+
+def _scenario(info: RequirementInfo) -> str:
+    """An entry of the family that trains networks."""
+    named = [fault for fault in TRAINING_FAULTS if info.id in fault.caught_by]
+    return f"\n**{info.id} {info.name}.** {info.claim} *Source: {info.source}.*\n" + _links(named)
 
 
 def _entry(requirement: Requirement) -> str:
@@ -40,6 +53,10 @@ def _catches(requirement: Requirement) -> str:
     """The faults that name the requirement: those that name it first before the others."""
     named = [fault for fault in FAULTS if requirement.id in fault.caught_by]
     named.sort(key=lambda fault: (fault.caught_by.index(requirement.id), fault.name))
+    return _links(named)
+
+
+def _links(named: list[Fault]) -> str:
     links = [f"[{fault.name}](zoo.md#{fault.name})" for fault in named]
     return f"\nCatches {', '.join(links)}.\n" if links else ""
 

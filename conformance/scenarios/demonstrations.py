@@ -13,12 +13,12 @@ from reports.scenario_records import Curve, Figure, Panel
 #: How often a training is interrupted for a look at the network.
 LOOKS = 20
 #: The training loss whose first step is compared, and the units that are looked at.
-SOUGHT_LOSS, UNITS = 0.3, 5
+SOUGHT_LOSS, UNITS = 0.1, 5
 #: Samples in a batch of the model and solver pair.
 SOLVER_BATCH = 32
 RATES = (0.001, 0.01, 0.1, 1.0, 10.0)
 #: Where the biases of the network with dying units begin.
-SHIFT = -3.0
+SHIFT = -1.0
 
 
 class Watched:
@@ -196,15 +196,19 @@ def learning_rates(lab: Lab) -> list[Figure]:
     rows = lab.batches(lab.effort.steps)
     curves, facts = [], {}
     for label, base in (("with BN", networks.RELU), ("without BN", without(networks.RELU))):
-        losses = []
+        losses, reached = [], {}
         for rate in RATES:
             spec = base._replace(rate=rate)
             watched = lab.train(spec, networks.start(spec, 1), rows)
             losses.append(float(np.mean(watched.losses[-20:])) if watched.diverged < 0 else float("nan"))
             if watched.diverged >= 0:
                 facts[f"rate {rate:g} {label}"] = f"the loss is not finite at step {watched.diverged}"
+            reached[rate] = first(watched.losses, SOUGHT_LOSS)
         curves.append(curve(label, list(RATES), losses))
         facts[f"best {label}"] = f"{np.nanmin(losses):.3g} at a rate of {RATES[int(np.nanargmin(losses))]:g}"
+        facts[f"steps to a loss of {SOUGHT_LOSS} {label}"] = ", ".join(
+            f"{n} at {rate:g}" for rate, n in reached.items()
+        )
     return [
         Figure(
             name="learning-rates",

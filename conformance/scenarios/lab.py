@@ -25,7 +25,7 @@ class Effort(NamedTuple):
     seeds: int
 
 
-EFFORTS = {"quick": Effort(120, 5, 1), "default": Effort(300, 10, 3)}
+EFFORTS = {"quick": Effort(100, 5, 1), "default": Effort(300, 10, 3)}
 #: Samples in a batch: that of the document on the sigmoid network.
 BATCH = 60
 
@@ -75,7 +75,8 @@ class Lab:
 
     def __init__(self, session: Session, samples: Samples, effort: Effort, known: Known | None = None) -> None:
         self.session = session
-        self.known = known or Known()
+        #: What the reference does, and what has been found out about this implementation.
+        self.known, self.own = known or Known(), Known()
         self.samples = samples
         self.effort = effort
         self.seconds = 0.0

@@ -58,6 +58,11 @@ class Found(NamedTuple):
     figures: Figures
 
 
+def catalogue() -> list[Scenario]:
+    """All scenarios, by their ids."""
+    return [scenario for _, scenario in sorted(SCENARIOS.items())]
+
+
 def shown(profile: str) -> list[Demonstration]:
     """The demonstrations of a profile."""
     return [each for each in DEMONSTRATIONS.values() if each.quick or profile != "quick"]
@@ -80,7 +85,7 @@ def header(request: Request) -> Header:
         cases_per_family=0,
         environment={**environment(), "Samples": request.samples.name},
         implementations=[Implementation(name=target.name) for target in request.targets],
-        requirements=[s.info for _, s in sorted(SCENARIOS.items())],
+        requirements=[s.info for s in catalogue()],
         command=shlex.join(["bn-conformance", *sys.argv[1:]]),
     )
 
@@ -123,13 +128,13 @@ def _implementation(
     except SessionError as error:
         tell(f"{target.name}: no run", count(request.profile))
         reason = str(error).split("\n", maxsplit=1)[0]
-        silent = [_result(s, target, "no run", reason=reason) for _, s in sorted(SCENARIOS.items())]
+        silent = [_result(s, target, "no run", reason=reason) for s in catalogue()]
         return Implementation(name=target.name, no_run=reason), silent, [], {}
     importing = time.perf_counter() - begin
     with session:
         lab = Lab(session, request.samples, EFFORTS[request.profile], shared)
         results = []
-        for _, each in sorted(SCENARIOS.items()):
+        for each in catalogue():
             tell(f"{target.name}: {each.info.id} {each.info.name}", 0)
             results.append(judged(each, target, lab))
             tell("", 1)

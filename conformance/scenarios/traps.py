@@ -41,19 +41,22 @@ def at_chance(lab: Lab, logits: Array, rows: Array) -> Evidence:
 def forgotten(lab: Lab) -> Trained:
     """The model trained without the update of its moving statistics."""
     spec = networks.SIGMOID._replace(dtype=lab.dtype)
-    return lab.train(spec, networks.start(spec, 1, 1.0), lab.batches(lab.effort.steps), update=False)
+    rows = lab.batches(lab.effort.steps)
+    return lab.own.get("forgotten", lambda: lab.train(spec, networks.start(spec, 1, 1.0), rows, update=False))
 
 
-def lagging(lab: Lab, decay: float = LAGGING) -> Trained:
+def lagging(lab: Lab) -> Trained:
     """The model trained with a decay that is too high for so few steps."""
-    spec = networks.SIGMOID._replace(dtype=lab.dtype, decay=decay)
-    return lab.train(spec, networks.start(spec, 1, 1.0), lab.batches(lab.effort.steps))
+    spec = networks.SIGMOID._replace(dtype=lab.dtype, decay=LAGGING)
+    rows = lab.batches(lab.effort.steps)
+    return lab.own.get("lagging", lambda: lab.train(spec, networks.start(spec, 1, 1.0), rows))
 
 
 def tiny(lab: Lab) -> Trained:
     """The model trained in batches of two."""
     spec = networks.SIGMOID._replace(dtype=lab.dtype, rate=0.1)
-    return lab.train(spec, networks.start(spec, 1, 1.0), lab.batches(lab.effort.steps, TINY))
+    rows = lab.batches(lab.effort.steps, TINY)
+    return lab.own.get("tiny", lambda: lab.train(spec, networks.start(spec, 1, 1.0), rows))
 
 
 @scenario("BN-931", source=WRAPPER, decided_by="stated")

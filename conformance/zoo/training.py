@@ -28,7 +28,7 @@ class WritingLayer(NumpyLayer):
         return state
 
 
-@training_fault("BN-903", "BN-915")
+@training_fault("BN-903")
 class DriftingStatistics(WritingLayer):
     """Lets the moving mean drift by a hundredth of a deviation at each write of the state, after forty of them."""
 
