@@ -66,7 +66,6 @@ app.command()(porting_cli.porting)
 night_cli.add_to(app)
 
 ANNOUNCED = ("numpy", "tf_graph", "keras", "torch")
-KNOWN_FAILURES = Path("known_failures.toml")
 
 
 @app.command()
@@ -177,8 +176,9 @@ def _plan(names: tuple[str, ...], keyword: str, out: Path) -> "Plan":
     requirements = tuple(r.id for r in sorted_catalogue())
     if keyword:
         targets, requirements = select(keyword, targets)
-    known = known_failures.read(KNOWN_FAILURES)
-    check_known(known, KNOWN_FAILURES)
+    file = known_failures.default_file()
+    known = known_failures.read(file)
+    check_known(known, file)
     _make_writable(out)
     return Plan(targets, requirements, {}, out, known)
 

@@ -23,7 +23,6 @@ from conformance.targets import Target, UsageError, resolve
 from conformance.unit import Conclusion, Unit, conclude, run_unit
 from reports.records import Result
 
-KNOWN_FAILURES = Path("known_failures.toml")
 _PLAN = pytest.StashKey["_Conductor"]()
 _POOLS = pytest.StashKey[str]()
 
@@ -61,8 +60,9 @@ class _Conductor:
         option = config.option
         self._profile = PROFILES[option.profile]
         self._cases, self._seed = option.cases or self._profile.cases, option.seed
-        known = known_failures.read(KNOWN_FAILURES)
-        check_known(known, KNOWN_FAILURES)
+        file = known_failures.default_file()
+        known = known_failures.read(file)
+        check_known(known, file)
         self.plan = Plan(
             targets=resolve(option.implementation or ["numpy"]),
             requirements=tuple(r.id for r in sorted_catalogue()),

@@ -8,7 +8,18 @@ import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from conformance.targets import base_name
+import conformance
+from conformance.targets import Target, base_name
+
+FILE_NAME = "known_failures.toml"
+#: Registered implementations that are also to be had as code without an adapter: what is known of them is known of it.
+SAME = {
+    "torch:torch.nn:BatchNorm1d": "torch",
+    "torch:torch.nn:BatchNorm2d": "torch",
+    "torch:torch.nn:BatchNorm3d": "torch",
+    "torch-function:torch.nn.functional:batch_norm": "torch",
+    "keras:keras.layers:BatchNormalization": "keras",
+}
 
 
 class KnownFailureError(Exception):
@@ -104,6 +115,25 @@ def allowed(known: KnownFailure | None, dtypes: Iterable[str], plain: int = 0, f
     return not known.dtypes or set(dtypes) <= set(known.dtypes)
 
 
+def default_file() -> Path:
+    """The file in the current folder, else the one that comes with the suite."""
+    package = Path(conformance.__file__).parent
+    places = [Path(FILE_NAME), package.parent / FILE_NAME, package / FILE_NAME]
+    return next((place for place in places if place.exists()), places[0])
+
+
 def find(entries: tuple[KnownFailure, ...], requirement: str, implementation: str, version: str) -> KnownFailure | None:
     """The first entry that covers this, if any."""
     return next((e for e in entries if e.covers(requirement, implementation, version)), None)
+
+
+def find_for(entries: tuple[KnownFailure, ...], requirement: str, target: Target, version: str) -> KnownFailure | None:
+    """The same for what somebody asked to run: a framework's own layer without an adapter is known by its name.
+
+    Of that less may be asked than of the adapter, so that a failure that is missing makes no entry stale.
+    """
+    found = find(entries, requirement, target.name, version)
+    if found is None and target.target in SAME:
+        found = find(entries, requirement, SAME[target.target], version)
+        return None if found is None else msgspec.structs.replace(found, always=False)
+    return found

@@ -18,7 +18,7 @@ from conformance.evidence import Evidence
 from conformance.explain import Smallest, shrink
 from conformance.families import FAMILIES
 from conformance.grading import Measured
-from conformance.known_failures import find
+from conformance.known_failures import find_for
 from conformance.plan import Plan
 from conformance.pool import Pool, Pooled, fitted, fitted_specs
 from conformance.reproduction_files import with_script
@@ -167,7 +167,9 @@ def unexplained(conclusion: Conclusion, plan: Plan) -> list[Result]:
     capabilities, version = (who.capabilities, who.version) if who else (Capabilities(), "")
     results = []
     for id_ in sorted(found.tallies):
-        came_to = outcome(found.tallies[id_], found, capabilities, find(plan.known, id_, name, version))
+        came_to = outcome(
+            found.tallies[id_], found, capabilities, find_for(plan.known, id_, conclusion.target, version)
+        )
         results.append(result(found.tallies[id_], name, came_to, [], None, 0.0))
     return results
 
@@ -176,8 +178,8 @@ def _final(unit: Unit, plan: Plan, session: Session) -> frozenset[str]:
     """The requirements whose failure ends the unit: with ``--fail-fast`` all that are not known to fail."""
     if not plan.fail_fast:
         return frozenset()
-    name, version = unit.target.name, session.description.version
-    return frozenset(id_ for id_ in plan.requirements if find(plan.known, id_, name, version) is None)
+    target, version = unit.target, session.description.version
+    return frozenset(id_ for id_ in plan.requirements if find_for(plan.known, id_, target, version) is None)
 
 
 def _at_most(cases: int, progress: Progress) -> Progress:
@@ -194,7 +196,7 @@ def _at_most(cases: int, progress: Progress) -> Progress:
 def _explained(tally: Tally, found: Survey, target: Target, plan: Plan, session: Session, sessions: Sessions) -> Result:
     """The record of one requirement, with its counterexamples where it failed."""
     name, id_ = target.name, tally.requirement.id
-    known = find(plan.known, id_, name, session.description.version)
+    known = find_for(plan.known, id_, target, session.description.version)
     came_to = outcome(tally, found, session.description.capabilities, known)
     started = time.perf_counter()
     counterexamples: list[Counterexample] = []

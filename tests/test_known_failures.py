@@ -10,10 +10,11 @@ from adapters.interface import Capabilities, Spec
 from conformance._results import outcome
 from conformance.case import Case, Given, Instruction, Train
 from conformance.evidence import Evidence, Worst
-from conformance.known_failures import KnownFailure, KnownFailureError, allowed, find, read
+from conformance.known_failures import SAME, KnownFailure, KnownFailureError, allowed, find, find_for, read
 from conformance.pool import Pooled
 from conformance.requirements import CATALOGUE
 from conformance.tally import Survey, Tally
+from conformance.targets import resolve
 
 ROOT = Path(__file__).parent.parent
 ENTRY = """
@@ -74,6 +75,17 @@ class TestCovering:
         assert find(entries, "BN-101", "torch", "1.9") is entries[0]
         assert find(entries[:2], "BN-101", "torch", "unknown") is None
         assert find((), "BN-101", "torch", "2.1") is None
+
+    @pytest.mark.parametrize("text", SAME)
+    def test_layers_of_frameworks_without_their_adapter(self, text: str) -> None:
+        """What is known of an adapter is known of its layer without one, where it need not show."""
+        (mine,), (registered,) = resolve([text]), resolve([SAME[text]])
+        known = (entry(implementation=SAME[text]),)
+        assert find_for(known, "BN-101", registered, "1.0") == known[0]
+        found = find_for(known, "BN-101", mine, "1.0")
+        assert found is not None
+        assert not found.always
+        assert find_for(known, "BN-102", mine, "1.0") is None
 
     def test_element_types(self) -> None:
         """An entry of some element types excuses failures in those alone, one of none excuses all."""
