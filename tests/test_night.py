@@ -205,9 +205,7 @@ def test_unpinned_environments_are_resolved_anew(tmp_path: Path, monkeypatch: py
 def test_an_interrupted_night_tells_what_there_is(tmp_path: Path) -> None:
     """An interruption ends the environment that is running with what it has, starts no other, and is told."""
     (tmp_path / "norm.py").write_text(RIGHT + CLASS, encoding="utf-8")
-    with start(
-        "night", "norm.py:Norm", "--env", "current", "--cases", "4000", "-k", "BN-1", folder=tmp_path
-    ) as process:
+    with start("night", "norm.py:Norm", "--env", "current", "--cases", "600", "-k", "BN-1", folder=tmp_path) as process:
         assert process.stderr is not None
         assert any("running" in line for line in process.stderr)
         os.killpg(process.pid, signal.SIGINT)
