@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from conformance.targets import Target
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Show this implementation only, in all its environments; can be repeated."),
+]
 PathOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -31,6 +31,7 @@ from conformance._console import (
     InProcess,
     KeptCases,
     MapOption,
+    OnlyOption,
     PathOption,
     PythonOption,
 )
@@ -261,11 +262,13 @@ def report(
         typer.Argument(metavar="RESULTS...", help="Results files, or folders of runs; several are merged."),
     ],
     out: Annotated[Path, typer.Option("-o", metavar="FILE", help="The page to write.")] = Path("report.html"),
+    only: OnlyOption = None,
     debug: Debug = False,
 ) -> None:
     """Make one HTML report from results files; the exit code is that of the run or runs."""
     with _clear_errors(debug):
         from conformance.environments import results_below
+        from reports import selection
         from reports.store import merge, read
 
         results = [file for place in results for file in results_below(place)]
@@ -273,7 +276,8 @@ def report(
             _fail(f"the report would overwrite the results file {out}", 2)
         parts = [read(file) for file in results]
         _make_writable(out.parent)
-        code = _conclude(results, out, merge(parts) if len(parts) > 1 else parts[0], debug)
+        whole = merge(parts) if len(parts) > 1 else parts[0]
+        code = _conclude(results, out, selection.only(whole, only) if only else whole, debug)
     raise typer.Exit(code)
 
 
