@@ -19,15 +19,26 @@ WIDTH = 1000
 WRONG = "conformance.zoo.numerics:OnePassDeclaredTwoPass"
 MATRIX = ("numpy", "torch", "tf_graph.fused", "tf_graph.fused@tf1.4", WRONG)
 #: The layer of the nights, before and after somebody takes the decay for the weight of the new value.
-RIGHT_LAYER = '''"""A layer of somebody's own."""
+LAYER = '''"""A layer of somebody's own."""
 
-from adapters.numpy_reference import NumpyReference
+from adapters.numpy_reference import NumpyLayer, NumpyReference
+
+
+class MyLayer(NumpyLayer):
+    """Keeps moving statistics."""
+
+    def moving(self, old, batch):
+        """The new moving value."""
+        decay = self.compute.type({decay})
+        return decay * old + (1 - decay) * batch.reshape(old.shape)
 
 
 class MyNorm(NumpyReference):
     """Plain two-pass NumPy."""
+
+    layer = MyLayer
 '''
-WRONG_LAYER = RIGHT_LAYER.replace("adapters.numpy_reference import", "conformance.zoo.moving import DecayReversed as")
+RIGHT_LAYER, WRONG_LAYER = (LAYER.format(decay=decay) for decay in ("self.spec.decay", "1 - self.spec.decay"))
 NIGHTS = (RIGHT_LAYER, WRONG_LAYER, WRONG_LAYER)
 
 
@@ -42,11 +53,11 @@ class Picture(NamedTuple):
 
 
 SHOWN = (
-    Picture("single", "single.html", "main", 540),
-    Picture("failure", "single.html", "article.fa", 640),
+    Picture("single", "single.html", "main", 480),
+    Picture("failure", "single.html", "article.fa", 560),
     Picture("ladder", "single.html", "#accuracy .pairs", 380, "dark"),
     Picture("matrix", "matrix.html", "#matrix", 480),
-    Picture("nightly", "nightly.html", "main", 560),
+    Picture("nightly", "nightly.html", "main", 520),
 )
 
 
@@ -79,7 +90,7 @@ def nights(folder: Path, *more: str) -> None:
         names = ["numpy", f"{layer}:MyNorm"]
         command("run", *names, "--profile", "quick", "--seed", str(number), "--out", str(out), *more)
         pages = ["--out", str(folder / f"pages{number}")]
-        command("history", "add", str(out), "--night", f"night {number}", *history, *pages)
+        command("history", "add", str(out), "--night", f"2026110{number}T050000Z", *history, *pages)
     shutil.copy(folder / "pages2" / "nightly.html", folder / "nightly.html")
 
 

@@ -28,19 +28,21 @@ SWITCH = """number => {
   document.querySelector("table.mx").getBoundingClientRect();
   return performance.now() - start;
 }"""
-REPEATS = 5
+REPEATS = 7
 
 
 def measured(page: Any, address: str) -> dict[str, float]:
-    """Open the page several times; return the medians."""
+    """Open the page several times; return medians, and the least of all: what others do on the machine only adds."""
     ready, switch = [], []
     for _ in range(REPEATS):
         page.goto(address)
         ready.append(page.evaluate(READY))
-        switch.append(statistics.median(page.evaluate(SWITCH, number) for number in (1, 2, 3)))
+        switch += [page.evaluate(SWITCH, number) for number in (1, 2, 3)]
     return {
         "ready in ms (600)": statistics.median(ready),
+        "at best": min(ready),
         "switch in ms (50)": statistics.median(switch),
+        "switch at best": min(switch),
         "elements": page.evaluate("document.getElementsByTagName('*').length"),
     }
 

@@ -57,20 +57,38 @@ function ratioAt(number) {
 
 const outcomeAt = (number) => data.outcomes[data.found.charCodeAt(number) - 97];
 
-function drawnCell(number) {
+/** Make a cell of the matrix say what is known of a cell of the results; what stays the same is not touched. */
+function fill(cell, number) {
   const outcome = outcomeAt(number);
   const ratio = ratioAt(number);
-  const kind = outcome.replaceAll(" ", "-");
   const passing = outcome === "pass";
+  const printed = passing || outcome === "fail";
+  const kind = outcome.replaceAll(" ", "-");
   const near = passing && ratio !== null && Number(ratio) >= 0.6 ? " near" : "";
-  const words = passing || outcome === "fail" ? `, ${said(ratio) || data.texts[data.reasons[number]] || ""}` : "";
-  const name = data.implementations[number % columns][0];
-  const cell = make("a", { class: `c ${kind}${near}`, href: `#${target(number)}`, "data-c": number, "aria-label": `${name}: ${outcome}${words}` });
-  if (passing && ratio) cell.style.setProperty("--w", Math.max(2, Math.round(10 * Math.min(Math.max(Math.log2(ratio) + 10, 0), 10))));
-  if (!data.listed && !articles.has(number)) cell.id = target(number);
-  if (passing || outcome === "fail") cell.append(make("i", {}, narrow(ratio)));
-  else cell.append(symbol(kind));
+  const words = printed ? `, ${said(ratio) || data.texts[data.reasons[number]] || ""}` : "";
+  const edge = passing && ratio ? Math.max(2, Math.round(10 * Math.min(Math.max(Math.log2(ratio) + 10, 0), 10))) : null;
+  const place = target(number);
+  cell.className = `c ${kind}${near}`;
+  cell.dataset.c = number;
+  cell.setAttribute("href", `#${place}`);
+  cell.setAttribute("aria-label", `${data.implementations[number % columns][0]}: ${outcome}${words}`);
+  if (data.listed || articles.has(number)) cell.removeAttribute("id");
+  else cell.id = place;
+  if (edge === null) cell.removeAttribute("style");
+  else cell.style.setProperty("--w", edge);
+  const text = printed ? narrow(ratio) : "";
+  if (!printed) cell.replaceChildren(symbol(kind));
+  else if (cell.firstElementChild?.tagName === "I") cell.firstElementChild.textContent = text;
+  else cell.replaceChildren(make("i", {}, text));
   return cell;
+}
+
+function drawRow(row, chosen, first, start) {
+  const cells = [...row.children].slice(1);
+  if (cells.length !== chosen.length) {
+    row.replaceChildren(row.firstElementChild, ...chosen.map((column) => make("td", {}, fill(make("a"), start + column))));
+  } else cells.forEach((cell, place) => fill(cell.firstElementChild, start + chosen[place]));
+  [...row.children].slice(1).forEach((cell, place) => cell.classList.toggle("gp", first.has(chosen[place])));
 }
 
 /** The two rows above the matrix: framework with version, then implementation. */
@@ -100,16 +118,9 @@ function drawMatrix(chosen) {
   matrix.style.setProperty("--columns", chosen.length);
   find("colgroup", matrix).lastElementChild.span = chosen.length;
   for (const heading of all("th[scope='rowgroup']", matrix)) heading.colSpan = chosen.length + 1;
-  all("tr.r", matrix).forEach((row, place) => {
-    const cells = chosen.map((column) => {
-      const cell = make("td", first.has(column) ? { class: "gp" } : {});
-      cell.append(drawnCell(place * columns + column));
-      return cell;
-    });
-    row.replaceChildren(row.firstElementChild, ...cells);
-  });
+  all("tr.r", matrix).forEach((row, place) => drawRow(row, chosen, first, place * columns));
   readyMatrix();
-  applyFilters();
+  if (filtered()) applyFilters();
 }
 
 const chooser = find("select.place");

@@ -4,6 +4,8 @@ const outcomeOf = (element) => data.found.charCodeAt(element.dataset.c) - 97;
 let chosen = null;
 let wanted = "";
 
+const filtered = () => chosen !== null || wanted !== "";
+
 function applyFilters() {
   for (const button of all(".legend button")) button.setAttribute("aria-pressed", Number(button.dataset.outcome) === chosen);
   for (const row of all("table.pr tr.r")) row.hidden = chosen !== null && outcomeOf(row) !== chosen;
@@ -67,7 +69,7 @@ function readyMatrix() {
   all("a.c", matrix).forEach((cell, place) => {
     cell.tabIndex = place ? -1 : 0;
     // A cell that leads nowhere else is an address of its own.
-    if (!cell.href) cell.href = `#${cell.id}`;
+    if (!cell.hasAttribute("href")) cell.setAttribute("href", `#${cell.id}`);
   });
 }
 
