@@ -120,13 +120,15 @@ def _compact(grid: Grid, place: Place, places: Places) -> Compact:
 def _cell(result: Result, places: Places, *, starts: bool) -> Cell:
     passing = result.outcome == "pass"
     said = times_bound(result.worst_ratio) if result.worst_ratio is not None else result.reason
+    near = passing and result.worst_ratio is not None and real(result.worst_ratio) >= _NEAR
     return Cell(
         number=places.numbers[result.requirement, result.implementation],
         outcome=result.outcome,
         kind=slug(result.outcome),
         edge=_plots.edge(result.worst_ratio) if passing else None,
-        near=passing and result.worst_ratio is not None and real(result.worst_ratio) >= _NEAR,
-        text=short_ratio(result.worst_ratio) if result.outcome in ("pass", "fail") else "",
+        near=near,
+        # That of the other passing cells is for the script to add where the reader wants numbers.
+        text=short_ratio(result.worst_ratio) if near or result.outcome == "fail" else "",
         label=f"{result.implementation}: {result.outcome}"
         + (f", {said}" if passing or result.outcome == "fail" else ""),
         target=places.target(result),

@@ -30,7 +30,8 @@ WORDS: dict[Outcome, str] = {
 WITH_ARTICLE: frozenset[Outcome] = EXIT_1 | {"known failure"}
 
 _TOKEN = re.compile(
-    r"""(?P<o>\#[^\n]*)|(?P<s>"[^"\n]*"|'[^'\n]*')|(?P<k>\b(?:import|from|as|def|return|for|in|if|None|True|False)\b)"""
+    r'''(?P<o>\#[^\n]*)|(?P<s>"""[\s\S]*?"""|"[^"\n]*"|\'[^\'\n]*\')'''
+    r"|(?P<k>\b(?:import|from|as|def|return|for|in|if|None|True|False)\b)"
 )
 
 

@@ -18,9 +18,10 @@ WIDTH = 1000
 
 WRONG = "conformance.zoo.numerics:OnePassDeclaredTwoPass"
 MATRIX = ("numpy", "torch", "tf_graph.fused", "tf_graph.fused@tf1.4", WRONG)
-#: The layer of the nights, before and after somebody takes the decay for the weight of the new value.
+#: The layer of the nights, before and after somebody keeps the decay in half precision.
 LAYER = '''"""A layer of somebody's own."""
 
+import numpy as np
 from adapters.numpy_reference import NumpyLayer, NumpyReference
 
 
@@ -38,7 +39,7 @@ class MyNorm(NumpyReference):
 
     layer = MyLayer
 '''
-RIGHT_LAYER, WRONG_LAYER = (LAYER.format(decay=decay) for decay in ("self.spec.decay", "1 - self.spec.decay"))
+RIGHT_LAYER, WRONG_LAYER = (LAYER.format(decay=decay) for decay in ("self.spec.decay", "np.float16(self.spec.decay)"))
 NIGHTS = (RIGHT_LAYER, WRONG_LAYER, WRONG_LAYER)
 
 
@@ -53,7 +54,7 @@ class Picture(NamedTuple):
 
 
 SHOWN = (
-    Picture("single", "single.html", "main", 480),
+    Picture("single", "single.html", "#requirements", 520),
     Picture("failure", "single.html", "article.fa", 560),
     Picture("ladder", "single.html", "#accuracy .pairs", 380, "dark"),
     Picture("matrix", "matrix.html", "#matrix", 480),

@@ -76,8 +76,9 @@ function fill(cell, number) {
   else cell.id = place;
   if (edge === null) cell.removeAttribute("style");
   else cell.style.setProperty("--w", edge);
-  const text = printed ? narrow(ratio) : "";
-  if (!printed) cell.replaceChildren(symbol(kind));
+  const text = near || outcome === "fail" || matrix.classList.contains("numbers") ? narrow(ratio) : "";
+  if (!passing && !text) cell.replaceChildren(symbol(kind));
+  else if (!text) cell.replaceChildren();
   else if (cell.firstElementChild?.tagName === "I") cell.firstElementChild.textContent = text;
   else cell.replaceChildren(make("i", {}, text));
   return cell;

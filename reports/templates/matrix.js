@@ -39,6 +39,7 @@ find(".seg")?.addEventListener("click", (event) => {
   if (!pressed) return;
   for (const button of all(".seg button")) button.setAttribute("aria-pressed", button === pressed);
   matrix.classList.toggle("numbers", pressed.dataset.show === "numbers");
+  for (const cell of all("a.c", matrix)) fill(cell, Number(cell.dataset.c));
 });
 
 /** One tab stop for the whole matrix; arrow keys, Home and End move within it. */
