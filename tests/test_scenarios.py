@@ -20,7 +20,9 @@ from conformance.session import open_session, open_target
 from conformance.survey import survey
 from conformance.targets import Target, UsageError, resolve
 from conformance.zoo import TRAINING_FAULTS, Fault
+from reports import scenario_records, store
 from reports.records import Result
+from tests._commands import command, invoke
 
 REFERENCE = "adapters.numpy_reference:NumpyReference"
 EFFORT = Effort(steps=100, followed=3, seeds=1)
@@ -34,6 +36,18 @@ def samples() -> data.Samples:
     patterns = rng.uniform(0, 1, (10, 8, 8))
     images = np.clip(patterns[labels] + 0.25 * rng.standard_normal((900, 8, 8)), 0, 1)
     return data.Samples(np.round(images * 16) / 16, labels, 720, "patterns")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small matrices: threads would wait for each other, as in the command, which asks for one before NumPy loads."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        yield
+        return
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +150,7 @@ def test_fault_that_only_training_shows(fault: Fault) -> None:
 @cache
 def drawn(family: int) -> Pool:
     """Some cases of a family."""
-    return draw(family, 1, FAMILIES[family].count(6))
+    return draw(family, 1, FAMILIES[family].count(4))
 
 
 @pytest.mark.parametrize("name", ["tf_graph.nn", "keras", "torch"])
@@ -146,7 +160,7 @@ def test_framework_writes_its_own_network(name: str) -> None:
     if target.missing:
         pytest.skip(f"no run: {target.missing}")
     with open_target(target) as session:
-        there = Lab(session, samples(), EFFORT._replace(followed=2))
+        there = Lab(session, samples(), EFFORT._replace(followed=1))
         spec = networks.CONVOLUTIONS._replace(bias=True, rate=0.125, dtype=there.dtype)
         start = networks.start(spec, 1)
         followed = trajectories.follow(there, spec, start, own=True)
@@ -262,3 +276,31 @@ def test_looks_do_not_disturb(lab: Lab) -> None:
     watched = demonstrations.Watched(lab, spec, start, rows)
 
     assert np.array_equal(watched.losses, lab.train(spec, start, rows).losses)
+
+
+def test_command(tmp_path: Path) -> None:
+    """The command trains on the digits, writes results, figures and page, and tells how far it is; `report` has all."""
+    pytest.importorskip("sklearn", reason="no run: scikit-learn is not installed")
+    out = tmp_path / "out"
+    done = command("scenarios", "--implementation", "numpy", "--profile", "quick", "--out", out, folder=tmp_path)
+
+    assert done.code == 0
+    assert f"numpy conforms to {len(SCENARIOS)} requirements" in done.out
+    assert "numpy: BN-938" in done.err
+    found = store.read(out / "results.jsonl.gz")
+    assert {r.outcome for r in found.results} == {"pass"}
+    assert [r.requirement for r in found.results] == sorted(SCENARIOS)
+    assert found.footer is not None
+    assert found.footer.complete
+    drawn = {figure.name for figure in scenario_records.read(out / "figures.json").figures}
+    assert {"sigmoid-network", "trap-batch-size", "trap-predictions", "wrong-training", "shared-streams"} <= drawn
+    assert invoke("report", out, "-o", tmp_path / "again.html").code == 0
+    assert all(f'id="figure-{name}"' in (tmp_path / "again.html").read_text("utf-8") for name in drawn)
+
+
+def test_command_names_what_is_missing(tmp_path: Path) -> None:
+    """A folder without MNIST's files is a usage error that names the first of them."""
+    done = invoke("scenarios", "--implementation", "numpy", "--mnist", tmp_path, "--out", tmp_path / "out")
+
+    assert done.code == 2
+    assert "train-images-idx3-ubyte" in done.err
