@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from conformance import (
+    checkpoints_cli,
     conventions_cli,
     env_cli,
     list_cli,
@@ -64,6 +65,7 @@ app.command()(vectors_cli.export_vectors)
 app.command()(scenarios_cli.scenarios)
 app.command()(updates_cli.updates)
 app.command()(porting_cli.porting)
+app.command()(checkpoints_cli.checkpoints)
 night_cli.add_to(app)
 
 ANNOUNCED = ("numpy", "tf_graph", "keras", "torch")
