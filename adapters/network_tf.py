@@ -6,7 +6,7 @@ restored from the training graph's checkpoint. Uses ``tf.compat.v1`` where it ex
 
 import pathlib
 import tempfile
-from typing import Any, Dict, List, Type
+from typing import Any, Dict, List, Optional, Type
 
 import numpy as np
 
@@ -107,8 +107,11 @@ class NetworkGraph:
         with v1.control_dependencies(self.updates):
             self.train_step = optimizer.apply_gradients(gradients)
 
-    def run(self, fetches: Any, feed: Dict[Any, Any]) -> Any:
-        """Run the session; an op that this version has no kernel for makes the network unsupported."""
+    def run(self, fetches: Any, feed: Optional[Dict[Any, Any]] = None) -> Any:
+        """Run the session; an op that this version has no kernel for makes the network unsupported.
+
+        Old versions place the whole graph at the first run, whatever is fetched.
+        """
         try:
             return self.session.run(fetches, feed)
         except v1.errors.InvalidArgumentError as error:
@@ -119,17 +122,17 @@ class NetworkGraph:
 
     def begin(self) -> None:
         """Give all variables, the optimizer's too, their first values."""
-        self.session.run(self._initializer)
+        self.run(self._initializer)
 
     def read(self) -> Dict[str, Array]:
         """The variables' values."""
-        found = self.session.run(list(self.variables.values()))
+        found = self.run(list(self.variables.values()))
         return {name: np.array(a) for name, a in zip(self.variables, found)}
 
     def write(self, values: Dict[str, Array]) -> None:
         """Assign copies of the given values."""
         feed = {self._assignments[name][0]: np.array(a) for name, a in values.items()}
-        self.session.run([self._assignments[name][1] for name in values], feed)
+        self.run([self._assignments[name][1] for name in values], feed)
 
     def save(self, path: str) -> None:
         """Write a checkpoint."""
