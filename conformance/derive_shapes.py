@@ -4,6 +4,7 @@ As in ``conformance.derive`` all are pure and total. Those that need another spe
 a share of the specs only.
 """
 
+import math
 import zlib
 from collections.abc import Callable
 
@@ -56,7 +57,10 @@ def _first_training(case: Case, change: Callable[[Array], Array]) -> Case | None
 
 
 def empty_batch(case: Case) -> tuple[Case, ...]:
-    """The first training step on no samples, then inference on none, then on what there was."""
+    """The first training step on no samples, inference on none and on what there was; the step on that once more.
+
+    Before the last one the state is set anew: what no samples made of the moving statistics is gone by then.
+    """
     if not case.spec.reduction_axes:
         return ()
     axis = case.spec.reduction_axes[0]
@@ -67,7 +71,11 @@ def empty_batch(case: Case) -> tuple[Case, ...]:
     empty, full = found.program[0], whole.program[0]
     assert isinstance(empty, Train)
     assert isinstance(full, Train)
-    return (_with(found, [empty, Infer(empty.x), Infer(full.x)], read="every"),)
+    program: list[Instruction] = [empty, Infer(empty.x), Infer(full.x)]
+    assert isinstance(full.x, Given)
+    if full.x.array.size > math.prod(case.spec.parameter_shape):
+        program += [SetState(found.starts[0]), full]
+    return (_with(found, program, read="every"),)
 
 
 def _free(spec: Spec) -> bool:

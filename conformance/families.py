@@ -7,14 +7,15 @@ from typing import Any, Literal, NamedTuple
 from conformance.variety import SHAPES, TYPED, USUAL, Variety
 
 Through = Literal["state", "file", "checkpoint", "process"]
+Parameter = Literal["", "gamma", "beta", "moving_mean", "moving_variance"]
 
 
 class Planned(NamedTuple):
     """A step of a program before anything but its operation is drawn.
 
     Written ``train``, ``train1`` (on the second layer), ``train@2`` (recorded under 2), ``backward@2`` (of that),
-    ``train*40`` (forty times), ``train-`` (its update left out), ``reload:file``, ``again`` (the last computing step
-    once more), ``first`` (the first one once more).
+    ``train*40`` (forty times), ``train-`` (its update left out), ``reload:file``, ``set_state:gamma`` (that alone),
+    ``again`` (the last computing step once more), ``first`` (the first one once more).
     """
 
     op: str
@@ -23,9 +24,13 @@ class Planned(NamedTuple):
     times: int = 1
     update: bool = True
     through: Through = "state"
+    only: Parameter = ""
 
 
-_WRITTEN = re.compile(r"([a-z_]+)(\d?)(?:@(\d))?(?:\*(\d+))?(-?)(?::(state|file|checkpoint|process))?")
+_WRITTEN = re.compile(
+    r"([a-z_]+)(\d?)(?:@(\d))?(?:\*(\d+))?(-?)"
+    r"(?::(?:(state|file|checkpoint|process)|(gamma|beta|moving_mean|moving_variance)))?"
+)
 
 
 def planned(text: str) -> Planned:
@@ -33,9 +38,10 @@ def planned(text: str) -> Planned:
     found = _WRITTEN.fullmatch(text)
     if found is None:
         raise ValueError(f"{text!r} is no step")
-    op, layer, tape, times, left_out, given = found.groups()
+    op, layer, tape, times, left_out, given, parameter = found.groups()
     through: Any = given or "state"
-    return Planned(op, int(layer or 0), int(tape or -1), int(times or 1), not left_out, through)
+    only: Any = parameter or ""
+    return Planned(op, int(layer or 0), int(tape or -1), int(times or 1), not left_out, through, only)
 
 
 class Family(NamedTuple):
@@ -81,6 +87,15 @@ SET = (
     ("train", "set_state", "infer", "train", "infer"),
     ("set_state", "get_state", "train", "get_state"),
     ("train", "set_state", "set_state", "infer", "train"),
+)
+#: Each parameter set alone, the same input before and after: what is folded or cached must follow every one of them.
+SET_ALONE = (
+    (
+        *("infer", "set_state:moving_mean", "again", "set_state:moving_variance", "again", "set_state:beta", "again"),
+        *("set_state:gamma", "again", "set_state:gamma", "again"),
+    ),
+    ("train", "infer", "set_state:moving_mean", "again", "train", "set_state:moving_variance", "infer"),
+    ("train", "set_state:gamma", "train", "set_state:beta", "again", "infer"),
 )
 TWO_LAYERS = (
     ("train", "train1", "infer", "infer1"),
@@ -156,7 +171,11 @@ FAMILIES = {
     family.number: family
     for family in (
         Family(1, "Normalization in training", 3, 2, ("train", "train", "infer")),
-        Family(2, "Inference", 4, 2, ("infer", "train", "infer", "set_state", "get_state"), ("infer", "train"), STALE),
+        Family(
+            *(2, "Inference", 4, 2, ("infer", "train", "infer", "set_state", "get_state"), ("infer", "train")),
+            programs=STALE,
+            certain=SET_ALONE * 2,
+        ),
         Family(
             *(3, "Running statistics", 6, 2, ("train", "train", "infer")),
             programs=(*SET[:2], ("train",) * 10, *UPDATES, *MANY),

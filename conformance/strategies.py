@@ -10,7 +10,7 @@ import math
 import msgspec
 from hypothesis import strategies as st
 
-from adapters.interface import Spec
+from adapters.interface import Spec, State
 from conformance import ladders
 from conformance._draws import among, whole
 from conformance._layouts import LAYOUTS, Layout
@@ -66,6 +66,7 @@ MILD_PATTERNS = (
     "bytes",
 )
 GRADIENTS = ("normal",) * 5 + ("integers", "one-hot", "one-signed", "negative", "normal", "ones", "zeros", "input")
+PARAMETER_NAMES = State._fields[:4]
 PARAMETERS = ("plain", "distinct", "mixed", *("distinct", "mixed", "plain") * 3, "negative", "negative", "zeros")
 
 
@@ -188,8 +189,13 @@ def starts(draw: st.DrawFn, family: Family | None = None) -> Start:
 def partial_states(draw: st.DrawFn) -> Start:
     """Draw a state to set mid-run; some parameters are left as they are."""
     start = starts(draw)
-    names = ("gamma", "beta", "moving_mean", "moving_variance")
-    left = [name for name in names if draw(among((False, True)), label=f"leave {name}")]
+    left = [name for name in PARAMETER_NAMES if draw(among((False, True)), label=f"leave {name}")]
+    return msgspec.structs.replace(start, **dict.fromkeys(left))
+
+
+def only(start: Start, parameter: str) -> Start:
+    """That parameter of a state; all others are left as they are."""
+    left = [name for name in PARAMETER_NAMES if name != parameter]
     return msgspec.structs.replace(start, **dict.fromkeys(left))
 
 
@@ -237,7 +243,7 @@ def instructions(
     if step.op in ("again", "first"):
         return _repeated(previous, last=step.op == "again")
     if step.op == "set_state":
-        return SetState(partial_states(draw), step.layer)
+        return SetState(only(starts(draw), step.only) if step.only else partial_states(draw), step.layer)
     if step.op == "get_state":
         return GetState(step.layer)
     if step.op == "apply_updates":
@@ -272,17 +278,28 @@ def _repeated(previous: list[Instruction], *, last: bool) -> Instruction:
 
 
 def _step_inputs(draw: st.DrawFn, family: Family, stratum: Stratum, previous: list[Instruction]) -> Drawn:
-    """Draw an input like the last one but for its values, or of other sizes, or all new, or now and then the same."""
-    last = next((p.x for p in reversed(previous) if isinstance(p, Train | Infer | SecondOrder)), None)
-    if not isinstance(last, Drawn):
+    """Draw an input like the last one but for its values, or of other sizes, or all new, or now and then the same.
+
+    Other sizes are those of an earlier input as often as new ones: training on batches of one size and inferring on
+    those of another, in turn, is what users do.
+    """
+    before = [p.x for p in previous if isinstance(p, Train | Infer | SecondOrder) and isinstance(p.x, Drawn)]
+    if not before:
         return inputs(draw, family, stratum)
+    last = before[-1]
     choices = ("values", "sizes", "all", "values", "sizes", "nothing") if stratum.program < 0 else ("values", "sizes")
     choice = draw(among(choices), label="new")
     if choice == "nothing":
         return last
     if choice == "all":
         return inputs(draw, family, stratum)
-    extents = sizes_of(draw, stratum) if choice == "sizes" else last.sizes
+    earlier = tuple(dict.fromkeys(x.sizes for x in before if x.sizes != last.sizes))
+    if choice == "values":
+        extents = last.sizes
+    elif earlier and draw(among((True, False)), label="sizes of an earlier input"):
+        extents = draw(among(earlier), label="earlier sizes")
+    else:
+        extents = sizes_of(draw, stratum)
     return Drawn(extents, last.channels, draw(whole(0, 4095), label="seed"), layout=layouts_of(draw, family))
 
 
@@ -297,8 +314,9 @@ def cases_of(draw: st.DrawFn, family: Family, stratum: Stratum) -> Case:
     for step in steps:
         program.append(draw(instructions(family, stratum, step, program), label="step"))
     if certain:
-        # Saving is dear: not thrice.
-        repeat, unread = family.repeats and all(step.through == "state" for step in steps), False
+        # Saving is dear: not thrice. One such program in three has nothing read between: reading may do what is due.
+        saving = any(step.through != "state" for step in steps)
+        repeat, unread = family.repeats and not saving, saving and stratum.program % 3 == 0
     layers = max(family.layers, *(1 + step.layer for step in steps))
     states = tuple(starts(draw, family) for _ in range(layers))
     return Case(stratum.spec, states, tuple(program), "end" if unread else "every", repeat)

@@ -19,8 +19,8 @@ class Variety(NamedTuple):
     #: Sets of several channel axes, with their rank, for those who declare them: so many are taken.
     several: tuple[Place, ...] = ((3, (1, 2)), (4, (-1, 1)), (5, (3, -4, 2)), (4, (1, 2, 3)))
     taken: int = 2
-    #: Which of five specs in turn come in another element type than float32.
-    typed: tuple[int, ...] = (4,)
+    #: Which of five specs in turn come in another element type than float32: none that are of several axes alone.
+    typed: tuple[int, ...] = (3,)
     extents: tuple[Extents, ...] = ("free",) * 13 + ("as channels",) * 4 + ("one",) * 2 + ("large",)
     #: Whether inputs and upstream gradients come in memory layouts other than C order, too.
     layouts: bool = False

@@ -125,12 +125,19 @@ def _trained_on_nothing(judge: Judge, view: View) -> list[Evidence]:
     conventions=("empty",),
 )
 def empty_batch(case: Case, trace: Trace, judge: Judge) -> Evidence:
-    """An empty batch gives an empty y, makes the moving statistics what is declared, and in inference changes none."""
+    """An empty batch gives an empty y, makes the moving statistics what is declared, and in inference changes none.
+
+    What was declared is all that it leaves behind: a state that is set is trained from as ever.
+    """
     parts = []
     for other in judge.derived:
         for view in other.steps("train", "infer"):
             x, step = view.call.x, view.trace.step
-            if x is None or step is None or x.size:
+            if x is None or step is None:
+                continue
+            if x.size:
+                if view.call.op == "train":
+                    parts += [other.against_truth(view, "y"), *(update(other, view, s) for s in STATISTICS)]
                 continue
             parts.append(_is(step.y, x.shape, x.dtype, "y", view.number))
             nothing = view.call.op == "infer"
