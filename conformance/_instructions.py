@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from conformance._data import Drawn, Given, Gradient, Poison
+from conformance._layouts import Layout
 
 
 class Start(msgspec.Struct, frozen=True, tag="start"):
@@ -22,6 +23,8 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
     moving_variance: Literal["plain", "random", "near"] | Given | None = "plain"
     seed: int = 0
     poison: tuple[Poison, ...] = ()
+    #: Of the arrays that are drawn; those that are given have their own.
+    layout: Layout = "c"
 
 
 class Train(msgspec.Struct, frozen=True, tag="train"):

@@ -41,6 +41,7 @@ from conformance._instructions import (
     Start,
     Train,
 )
+from conformance._layouts import lay_out
 
 __all__ = [
     "ApplyUpdates",
@@ -143,9 +144,9 @@ class Case(msgspec.Struct, frozen=True, dict=True):
                 }
                 step = msgspec.structs.replace(step, **arrays)
             elif isinstance(step, SetState) and call.state is not None:
-                step = msgspec.structs.replace(step, state=_hold(call.state))
+                step = msgspec.structs.replace(step, state=_hold(call.state, step.state))
             steps.append(step)
-        starts = tuple(_hold(state) for state in program.states)
+        starts = tuple(_hold(state, start) for state, start in zip(program.states, self.starts, strict=True))
         return Case(self.spec, starts, tuple(steps), self.read, self.repeat)
 
     def __hash__(self) -> int:
@@ -161,8 +162,12 @@ def _array(a: Array | None) -> Array:
     return a
 
 
-def _hold(state: State) -> Start:
-    gamma, beta, mean, variance = (None if a is None else Given.of(a) for a in state[:4])
+def _hold(state: State, start: Start) -> Start:
+    """The arrays of a state that was expanded from ``start``, each in its layout."""
+    held = []
+    for a, of in zip(state[:4], (start.gamma, start.beta, start.moving_mean, start.moving_variance), strict=True):
+        held.append(None if a is None else Given.of(a, of.layout if isinstance(of, Given) else start.layout))
+    gamma, beta, mean, variance = held
     return Start(gamma, beta, mean, variance)
 
 
@@ -224,18 +229,20 @@ def _expand_state(start: Start, spec: Spec, first: Drawn | Given | None) -> Stat
         values = _drawn_parameters(start, spec, first)
     dtype = parameter_dtype(spec)
 
-    def lay_out(name: str, a: Parameter) -> Array | None:
+    def laid_out(name: str, a: Parameter) -> Array | None:
         if a is None:
             return None
-        laid_out: Array = (a.array if isinstance(a, Given) else np.asarray(a)).reshape(spec.parameter_shape)
-        return poisoned(laid_out.astype(dtype), tuple(p for p in start.poison if p.of == name))
+        values: Array = (a.array if isinstance(a, Given) else np.asarray(a)).reshape(spec.parameter_shape)
+        values = poisoned(values.astype(dtype), tuple(p for p in start.poison if p.of == name))
+        layout = a.layout if isinstance(a, Given) else start.layout
+        return values if layout == "c" else lay_out(values, layout)
 
     gamma, beta, mean, variance = values
     return State(
-        lay_out("gamma", gamma) if spec.scale else None,
-        lay_out("beta", beta) if spec.center else None,
-        lay_out("moving_mean", mean),
-        lay_out("moving_variance", variance),
+        laid_out("gamma", gamma) if spec.scale else None,
+        laid_out("beta", beta) if spec.center else None,
+        laid_out("moving_mean", mean),
+        laid_out("moving_variance", variance),
     )
 
 

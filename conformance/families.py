@@ -125,6 +125,8 @@ TAPES_OF_LAYERS = (
     ("train@0", "train1@1", "backward@0", "backward1@1"),
     ("train@0", "set_state1", "train1", "backward@0", "get_state"),
 )
+#: What takes arrays beside training and inference.
+LAID_OUT = (("train@0", "backward@0", "set_state", "infer"), ("infer@0", "backward@0"), ("second_order",))
 MEANWHILE = (
     ("meanwhile", "train", "infer"),
     ("train", "meanwhile", "train", "infer"),
@@ -152,7 +154,7 @@ SAVING = (
     ("set_state", "reload:file", "train", "get_state"),
     ("train", "train1", "reload1:file", "train", "train1", "infer1", "infer"),
     ("infer", "train", "infer", "reload:file", "infer", "train"),
-    ("train", "reload:checkpoint", "infer", "train"),
+    ("train", "reload:checkpoint", "train", "reload:file", "infer", "train"),
     ("infer", "train", "reload:checkpoint", "set_state", "infer"),
 )
 UPDATES = (
@@ -187,7 +189,11 @@ FAMILIES = {
             certain=TAPES * 2 + SECOND_ORDER,
         ),
         Family(5, "Numerics", 2, 2, ("train", "infer"), ("train", "infer"), (("train", "infer"),), ladders=True),
-        Family(6, "Shapes, types and layouts", 2, 8, ("train", "infer"), ("train", "train", "infer"), variety=SHAPES),
+        Family(
+            *(6, "Shapes, types and layouts", 2, 8, ("train", "infer"), ("train", "train", "infer")),
+            certain=LAID_OUT * 3,
+            variety=SHAPES,
+        ),
         Family(
             *(7, "State and modes", 6, 2, TAPED, FREE),
             programs=STALE + SET + TWO_LAYERS + THREE_LAYERS + TAPES_OF_LAYERS + REPEATED + REBUILT,

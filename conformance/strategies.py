@@ -183,12 +183,13 @@ def starts(draw: st.DrawFn, family: Family | None = None) -> Start:
         draw(among(("plain", "random", "near")), label="moving variance"),
         draw(whole(0, 4095), label="seed of the state"),
         ladders.poisoned_state(draw) if poison else (),
+        layouts_of(draw, family) if family is not None else "c",
     )
 
 
-def partial_states(draw: st.DrawFn) -> Start:
-    """Draw a state to set mid-run; some parameters are left as they are."""
-    start = starts(draw)
+def partial_states(draw: st.DrawFn, family: Family) -> Start:
+    """Draw a state to set mid-run, of finite numbers; some parameters are left as they are."""
+    start = starts(draw, family._replace(ladders=False))
     left = [name for name in PARAMETER_NAMES if draw(among((False, True)), label=f"leave {name}")]
     return msgspec.structs.replace(start, **dict.fromkeys(left))
 
@@ -243,7 +244,7 @@ def instructions(
     if step.op in ("again", "first"):
         return _repeated(previous, last=step.op == "again")
     if step.op == "set_state":
-        return SetState(only(starts(draw), step.only) if step.only else partial_states(draw), step.layer)
+        return SetState(only(starts(draw), step.only) if step.only else partial_states(draw, family), step.layer)
     if step.op == "get_state":
         return GetState(step.layer)
     if step.op == "apply_updates":
