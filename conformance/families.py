@@ -191,7 +191,12 @@ FAMILIES = {
         Family(5, "Numerics", 2, 2, ("train", "infer"), ("train", "infer"), (("train", "infer"),), ladders=True),
         Family(
             *(6, "Shapes, types and layouts", 2, 8, ("train", "infer"), ("train", "train", "infer")),
-            certain=LAID_OUT * 3,
+            programs=(
+                *LAID_OUT,
+                ("train@0", "backward@0"),
+                *((("train",), ("train", "infer"), ("infer", "train")) * 2),
+            ),
+            certain=LAID_OUT * 2,
             variety=SHAPES,
         ),
         Family(

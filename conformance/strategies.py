@@ -44,6 +44,8 @@ CUBE = 700
 LARGE = (257, 512, 513, 1023, 1025, 2048, 2049, 4097, 8193)
 #: Extents of which one is enough in a run: beyond 16 bits, where counters and blocks of blocks end.
 HUGE = (40_000, 32_769, 65_537, 65_536)
+#: Extents of images.
+IMAGES = (28, 32, 17, 56, 33, 14, 64, 65)
 #: Elements that a huge case stays under.
 HUGEST = 140_000
 #: With more channels than this, other extents stay small.
@@ -77,6 +79,8 @@ def sizes(draw: st.DrawFn, rank: int, extents: Extents, channels: int) -> tuple[
         return (1,) * reduced
     if extents in ("vector", "huge") or (extents != "free" and channels > MANY_CHANNELS):
         return around_vectors(draw, reduced, channels, huge=extents == "huge")
+    if extents == "images":
+        return images(draw, reduced, channels)
     if extents == "as channels" and channels**reduced <= CUBE:
         return (channels,) * reduced
     if extents == "free" and reduced == 1:
@@ -93,6 +97,16 @@ def sizes(draw: st.DrawFn, rank: int, extents: Extents, channels: int) -> tuple[
         fitting = tuple(extent for extent in LARGE if extent * channels * chosen[0] <= LARGEST_OF_ALL)
         chosen[which] = draw(among(fitting or LARGE[:1]), label="large")
     return tuple(chosen)
+
+
+def images(draw: st.DrawFn, reduced: int, channels: int) -> tuple[int, ...]:
+    """Draw extents of a few large samples; e.g. ``(2, 33, 28)``. A single axis has them all."""
+    chosen = [draw(among((2, 1, 3)), label="batch")]
+    for _ in range(reduced - 1):
+        room = LARGEST_OF_ALL // (channels * math.prod(chosen))
+        fitting = tuple(extent for extent in IMAGES if extent <= room)
+        chosen.append(draw(among(fitting), label="extent of an image") if fitting else 1)
+    return tuple(chosen) if reduced > 1 else (chosen[0] * draw(among(IMAGES), label="extent of an image"),)
 
 
 def around_vectors(draw: st.DrawFn, reduced: int, channels: int, *, huge: bool) -> tuple[int, ...]:

@@ -5,8 +5,8 @@ from typing import Literal, NamedTuple
 #: A rank and channel axes in it.
 Place = tuple[int, tuple[int, ...]]
 #: How the extents of the reduced axes come about: drawn freely, equal to the number of channels, all one (m = 1), or
-#: one of them large, around a vector's width or a power of two, or huge.
-Extents = Literal["free", "as channels", "one", "large", "vector", "huge"]
+#: one of them large, around a vector's width or a power of two, or huge, or those of few but large images.
+Extents = Literal["free", "as channels", "one", "large", "vector", "huge", "images"]
 
 
 class Variety(NamedTuple):
@@ -21,7 +21,11 @@ class Variety(NamedTuple):
     taken: int = 2
     #: Which of five specs in turn come in another element type than float32: none that are of several axes alone.
     typed: tuple[int, ...] = (3,)
-    extents: tuple[Extents, ...] = ("free",) * 13 + ("as channels",) * 4 + ("one",) * 2 + ("large",)
+    extents: tuple[Extents, ...] = (
+        *("free",) * 12,
+        *("as channels",) * 4,
+        *("one", "one", "large", "images"),
+    )
     #: Whether inputs and upstream gradients come in memory layouts other than C order, too.
     layouts: bool = False
 
@@ -39,6 +43,6 @@ SHAPES = Variety(
     channels=(3, 1, 2, 4, *AROUND_VECTORS),
     several=((3, (-1, 0)), (5, (3, -4, 2))),
     typed=(1, 3),
-    extents=("free",) * 6 + ("vector",) * 9 + ("one",) * 2 + ("as channels", "large", "huge"),
+    extents=("free",) * 5 + ("vector",) * 8 + ("one",) * 2 + ("images",) * 2 + ("as channels", "large", "huge"),
     layouts=True,
 )
