@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from adapters.interface import Array, Spec
+from adapters.interface import Array, Spec, State
 from conformance import derive_shapes
 from conformance.case import Case, Drawn, Gradient, Infer, Start, Train
 from conformance.families import FAMILIES
@@ -77,7 +77,8 @@ def test_in_c_order() -> None:
     """The values are the same to the bit; nothing where all arrays lie in C order."""
     for one in drawn():
         made = derive_shapes.in_c_order(one)
-        layouts = {a.layout for s in one.program if isinstance(s, Train | Infer) for a in (s.x, s.dy) if a}
+        arrays = (getattr(step, name, None) for step in one.program for name in ("x", "dy", "v"))
+        layouts = {a.layout for a in arrays if a}
         assert bool(made) == (layouts - {"c"} != set())
         for other in made:
             for a, b in zip(one.expanded.calls, other.expanded.calls, strict=True):
@@ -86,14 +87,29 @@ def test_in_c_order() -> None:
                 assert a.dy is None or b.dy is None or a.dy.tobytes() == b.dy.tobytes()
 
 
+def _same(one: State | None, other: State) -> bool:
+    """Whether two states hold the same values."""
+    return one is not None and [a is None or a.tolist() for a in one[:4]] == [
+        a is None or a.tolist() for a in other[:4]
+    ]
+
+
 def test_empty_batch() -> None:
-    """Training and inference on no samples, then inference on the samples themselves, from the same start."""
+    """Training and inference on no samples, then inference on the samples themselves, from the same start.
+
+    Then training on them from that start, where there is more than one to a channel.
+    """
     for one in drawn():
         for other in derive_shapes.empty_batch(one):
-            assert [call.op for call in other.expanded.calls] == ["train", "infer", "infer"]
-            sizes = [call.x.size for call in other.expanded.calls if call.x is not None]
+            calls = other.expanded.calls
+            several = rows(other, 2).shape[1] > 1
+            further = ["set_state", "train"] if several else []
+            assert [call.op for call in calls] == ["train", "infer", "infer", *further]
+            if several:
+                assert _same(calls[3].state, other.expanded.states[0])
+            sizes = [call.x.size for call in calls if call.x is not None]
             assert sizes[:2] == [0, 0]
-            assert sizes[2] > 0
+            assert min(sizes[2:]) > 0
             assert other.read == "every"
 
 
