@@ -158,8 +158,8 @@ class Conventions(NamedTuple):
     empty: str = "nan"
     #: The smallest epsilon that takes effect; smaller ones are raised to it.
     epsilon_floor: float = 0.0
-    #: Element types of the arithmetic, of the moving statistics and of the decay; "" is that of the input,
-    #: float32 at least.
+    #: Element types of the arithmetic, of the moving statistics and of the decay; "" is that of the input, float32 at
+    #: least, for the statistics that of the arithmetic, and for the decay that of the statistics.
     compute_dtype: str = ""
     statistics_dtype: str = ""
     decay_dtype: str = ""

@@ -225,7 +225,9 @@ def moving_bound(
     with np.errstate(all="ignore"):
         value = np.abs(decay * previous + rest * statistic)
         inherited = decay * previous_bound + rest * statistic_bound
-        rounding = stored.u * ((1 + decay) * old + 4 * rest * new + value)
+        # The difference and its product with the rest are rounded in units of the old value, however small the decay.
+        of_old = max(1 + decay, 2 * rest) if decay else 1.0
+        rounding = stored.u * (of_old * old + 4 * rest * new + value)
         represented = _decay_error(decay, numerics.compute, decay_format or stored) * (old + new)
         bound = inherited + rounding + represented + 2 * max(numerics.compute.tau, stored.tau)
         within = value + bound <= min(numerics.compute.big, stored.big) / 2

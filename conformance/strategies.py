@@ -44,8 +44,8 @@ CUBE = 700
 LARGE = (257, 512, 513, 1023, 1025, 2048, 2049, 4097, 8193)
 #: Extents of which one is enough in a run: beyond 16 bits, where counters and blocks of blocks end.
 HUGE = (40_000, 32_769, 65_537, 65_536)
-#: Extents of images.
-IMAGES = (28, 32, 17, 56, 33, 14, 64, 65)
+#: Extents of images, and elements that a batch of them stays under.
+IMAGES, LARGEST_IMAGES = (32, 28, 33, 56, 17, 64, 65), 30_000
 #: Elements that a huge case stays under.
 HUGEST = 140_000
 #: With more channels than this, other extents stay small.
@@ -103,7 +103,7 @@ def images(draw: st.DrawFn, reduced: int, channels: int) -> tuple[int, ...]:
     """Draw extents of a few large samples; e.g. ``(2, 33, 28)``. A single axis has them all."""
     chosen = [draw(among((2, 1, 3)), label="batch")]
     for _ in range(reduced - 1):
-        room = LARGEST_OF_ALL // (channels * math.prod(chosen))
+        room = LARGEST_IMAGES // (channels * math.prod(chosen))
         fitting = tuple(extent for extent in IMAGES if extent <= room)
         chosen.append(draw(among(fitting), label="extent of an image") if fitting else 1)
     return tuple(chosen) if reduced > 1 else (chosen[0] * draw(among(IMAGES), label="extent of an image"),)

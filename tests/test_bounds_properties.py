@@ -200,7 +200,7 @@ def test_moving_bound_knows_which_decays_are_exact() -> None:
     assert bound(1 - 2.0**-10, F64, F32) < 5 * F64.u
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.5, 0.875, 1 - 2.0**-7, 0.9, 0.99, 0.999])
+@pytest.mark.parametrize("decay", [0.0, 2.0**-8, 0.1, 0.25, 0.5, 0.875, 1 - 2.0**-7, 0.9, 0.99, 0.999])
 def test_one_update_stays_within_its_rounding(decay: float) -> None:
     """Both forms of the update, of exactly known numbers of all magnitudes, stay within the bound and come near it."""
     draw = np.random.default_rng(0)

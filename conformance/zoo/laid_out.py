@@ -11,12 +11,6 @@ from adapters.numpy_reference import NumpyLayer
 from conformance.zoo.registry import fault
 
 
-def in_memory_order(a: Array) -> Array:
-    """The elements of an array in Fortran order taken for one in C order."""
-    fortran = a.flags.f_contiguous and not a.flags.c_contiguous
-    return np.ascontiguousarray(a.T).reshape(a.shape) if fortran else a
-
-
 def first_of_strided(a: Array | None) -> Array | None:
     """The elements of an array, all the first where they do not lie one after the other."""
     return a if a is None or a.flags.c_contiguous else np.broadcast_to(a.reshape(-1)[:1], (a.size,)).reshape(a.shape)
@@ -52,13 +46,4 @@ class StridedStateMisread(NumpyLayer):
 
     def __init__(self, spec: Spec, state: State, conventions: Conventions) -> None:
         fields: list[Any] = [first_of_strided(a) for a in state[:4]]
-        super().__init__(spec, State(*fields), conventions)
-
-
-@fault("6", "BN-706", "BN-704", "BN-303")
-class FortranStateOfSeveralAxes(NumpyLayer):
-    """Takes a new layer's parameters of several axes in memory order."""
-
-    def __init__(self, spec: Spec, state: State, conventions: Conventions) -> None:
-        fields: list[Any] = [None if a is None else in_memory_order(a) for a in state[:4]]
         super().__init__(spec, State(*fields), conventions)
