@@ -14,8 +14,8 @@ class Planned(NamedTuple):
     """A step of a program before anything but its operation is drawn.
 
     Written ``train``, ``train1`` (on the second layer), ``train@2`` (recorded under 2), ``backward@2`` (of that),
-    ``train*40`` (forty times), ``train-`` (its update left out), ``reload:file``, ``set_state:gamma`` (that alone),
-    ``again`` (the last computing step once more), ``first`` (the first one once more).
+    ``train*40`` (forty times), ``train-`` (its update left out), ``infer-`` (forward only), ``reload:file``,
+    ``set_state:gamma`` (that alone), ``again`` (the last computing step once more), ``first`` (the first one so).
     """
 
     op: str
@@ -138,6 +138,8 @@ REPEATED = (
     ("train", "infer", "first", "train", "first"),
     ("infer", "second_order", "first"),
 )
+#: Batch after batch, as in an evaluation.
+EVALUATION = (("infer-", "infer-", "infer-", "infer-", "train", "infer-", "infer-"),)
 REBUILT = (
     ("train", "reload", "train", "infer"),
     ("train", "train", "reload", "infer", "train"),
@@ -204,7 +206,7 @@ FAMILIES = {
             programs=STALE + SET + TWO_LAYERS + THREE_LAYERS + TAPES_OF_LAYERS + REPEATED + REBUILT,
             layers=2,
             repeats=True,
-            certain=SAVING + MEANWHILE + THREE_LAYERS + TAPES_OF_LAYERS + REPEATED + REBUILT[:2],
+            certain=SAVING + MEANWHILE + THREE_LAYERS + TAPES_OF_LAYERS + REPEATED + EVALUATION + REBUILT[:2],
         ),
         Family(8, "Conventions", 1, 1, ("train", "infer"), ("train", "infer"), variety=TYPED, rarity=8),
     )

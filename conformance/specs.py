@@ -31,6 +31,8 @@ KNOWN_IN_ALL = 600
 OTHER_DTYPES = ("float64", "float16", "bfloat16")
 
 
+#: Channels of inputs that are large images.
+MOST_OF_IMAGES = 17
 #: The certain program that is run on several axes, where there are any.
 _ON_SEVERAL = 7
 
@@ -184,6 +186,11 @@ def _certain_spec(specs: tuple[Spec, ...], number: int) -> Spec:
     return in_turn[number % len(in_turn)]
 
 
+def _has_room(spec: Spec) -> bool:
+    """Whether inputs can be images: two free axes beside the batch's, and few enough channels."""
+    return spec.shape.count(None) >= 3 and math.prod(spec.parameter_shape) <= MOST_OF_IMAGES
+
+
 def strata(
     specs: tuple[Spec, ...], count: int, seed: int, certain: int = 0, variety: Variety = USUAL
 ) -> dict[Stratum, int]:
@@ -198,6 +205,7 @@ def strata(
     adversarial = _endless(rng, (False, False, False, True))
     extents = _endless(rng, variety.extents)
     pool = _endless(rng, specs)
+    roomy = _endless(rng, tuple(spec for spec in specs if _has_room(spec)) or specs)
     each = max(1, min(4, count // len(specs)))
     first = range(min(certain, count // 2))
     spread = {Stratum(_certain_spec(specs, number), program=number): 1 for number in first}
@@ -205,6 +213,8 @@ def strata(
     while count > 0:
         stratum = Stratum(next(pool), next(adversarial), next(extents))
         wanted = min(each, count)
+        if stratum.extents == "images" and not _has_room(stratum.spec):
+            stratum, wanted = stratum._replace(spec=next(roomy)), 1
         if stratum.extents == "huge":
             # One of them is enough, and needs few channels to be one.
             fewest = min(specs, key=lambda spec: (not spec.reduction_axes, math.prod(spec.parameter_shape)))

@@ -275,7 +275,8 @@ def instructions(
     if step.op == "second_order":
         return SecondOrder(x, gradients(draw, family), gradients(draw, family), step.layer)
     wanted = draw(whole(0, family.without_gradients - 1), label="gradients")
-    dy = gradients(draw, family) if wanted and step.tape < 0 and step.times == 1 else None
+    alone = step.tape < 0 and step.times == 1 and (step.update or step.op == "train")
+    dy = gradients(draw, family) if wanted and alone else None
     if dy is not None and family.ladders and draw(whole(0, 4), label="poisoned gradient") == 4:
         dy = msgspec.structs.replace(dy, poison=ladders.poison(draw))
     if step.op == "infer":
