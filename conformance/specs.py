@@ -205,20 +205,34 @@ def strata(
     adversarial = _endless(rng, (False, False, False, True))
     extents = _endless(rng, variety.extents)
     pool = _endless(rng, specs)
-    roomy = _endless(rng, tuple(spec for spec in specs if _has_room(spec)) or specs)
     each = max(1, min(4, count // len(specs)))
     first = range(min(certain, count // 2))
     spread = {Stratum(_certain_spec(specs, number), program=number): 1 for number in first}
     count -= len(spread)
+    drawn: list[tuple[Stratum, int]] = []
     while count > 0:
         stratum = Stratum(next(pool), next(adversarial), next(extents))
         wanted = min(each, count)
-        if stratum.extents == "images" and not _has_room(stratum.spec):
-            stratum, wanted = stratum._replace(spec=next(roomy)), 1
         if stratum.extents == "huge":
             # One of them is enough, and needs few channels to be one.
             fewest = min(specs, key=lambda spec: (not spec.reduction_axes, math.prod(spec.parameter_shape)))
             stratum, wanted = stratum._replace(spec=fewest), 1
-        spread[stratum] = spread.get(stratum, 0) + wanted
+        drawn.append((stratum, wanted))
         count -= wanted
+    for stratum, wanted in _given_room(drawn):
+        spread[stratum] = spread.get(stratum, 0) + wanted
     return spread
+
+
+def _given_room(drawn: list[tuple[Stratum, int]]) -> list[tuple[Stratum, int]]:
+    """The strata, those of images on specs that have room for them: exchanged for those of free extents."""
+    result = list(drawn)
+    for place, (stratum, wanted) in enumerate(drawn):
+        if stratum.extents != "images" or _has_room(stratum.spec):
+            continue
+        for other, (free, as_many) in enumerate(result):
+            if free.extents == "free" and _has_room(free.spec) and as_many == wanted:
+                result[other] = (free._replace(spec=stratum.spec), wanted)
+                result[place] = (stratum._replace(spec=free.spec), wanted)
+                break
+    return result

@@ -88,10 +88,9 @@ def test_in_c_order() -> None:
 
 
 def _same(one: State | None, other: State) -> bool:
-    """Whether two states hold the same values."""
-    return one is not None and [a is None or a.tolist() for a in one[:4]] == [
-        a is None or a.tolist() for a in other[:4]
-    ]
+    """Whether two states hold the same values, NaN included."""
+    values = [[None if a is None else a.tolist() for a in state[:4]] for state in (one, other) if state is not None]
+    return len(values) == 2 and repr(values[0]) == repr(values[1])
 
 
 def test_empty_batch() -> None:
