@@ -69,7 +69,7 @@ MILD_PATTERNS = (
 )
 GRADIENTS = ("normal",) * 5 + ("integers", "one-hot", "one-signed", "negative", "normal", "ones", "zeros", "input")
 PARAMETER_NAMES = State._fields[:4]
-PARAMETERS = ("plain", "distinct", "mixed", *("distinct", "mixed", "plain") * 3, "negative", "negative", "zeros")
+PARAMETERS = ("plain", "distinct", "mixed", *("distinct", "mixed", "plain") * 4, "negative", "negative", "zeros")
 
 
 def sizes(draw: st.DrawFn, rank: int, extents: Extents, channels: int) -> tuple[int, ...]:
@@ -209,9 +209,10 @@ def partial_states(draw: st.DrawFn, family: Family) -> Start:
 
 
 def only(start: Start, parameter: str) -> Start:
-    """That parameter of a state; all others are left as they are."""
+    """That parameter of a state; all others are left as they are. Gamma is not zero throughout: it is to be seen."""
     left = [name for name in PARAMETER_NAMES if name != parameter]
-    return msgspec.structs.replace(start, **dict.fromkeys(left))
+    seen = msgspec.structs.replace(start, gamma="distinct") if start.gamma == "zeros" else start
+    return msgspec.structs.replace(seen, **dict.fromkeys(left))
 
 
 def programs(draw: st.DrawFn, family: Family, certain: int = -1) -> tuple[Planned, ...]:
