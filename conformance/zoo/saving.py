@@ -79,18 +79,6 @@ class SavedByPositionWithoutCenter(NumpyLayer):
             np.savez(path + ".npz", **arrays)
 
 
-@fault("7", "BN-711", "BN-713")
-class BetaAloneIsNotSaved(NumpyLayer):
-    """Saves zeros for beta where there is no gamma."""
-
-    def save(self, path: str) -> None:
-        super().save(path)
-        if self.gamma is None and self.beta is not None:
-            arrays = _read(path)
-            arrays["beta"] = np.zeros_like(arrays["beta"])
-            np.savez(path + ".npz", **arrays)
-
-
 @fault("7", "BN-711")
 class SeveralAxesSavedTransposed(NumpyLayer):
     """Writes parameters of several axes in Fortran order and reads them in C order."""
