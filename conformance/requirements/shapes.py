@@ -125,7 +125,7 @@ def _trained_on_nothing(judge: Judge, view: View) -> list[Evidence]:
     conventions=("empty",),
 )
 def empty_batch(case: Case, trace: Trace, judge: Judge) -> Evidence:
-    """An empty batch gives an empty y, makes of the moving statistics what is declared, and leaves nothing else behind."""
+    """An empty batch gives an empty y, makes of the moving statistics what is declared, and leaves nothing else."""
     parts = []
     for other in judge.derived:
         for view in other.steps("train", "infer"):
