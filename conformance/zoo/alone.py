@@ -117,12 +117,3 @@ class DueUpdateAfterSetting(NumpyLayer):
     def state(self) -> State:
         self.catch_up()
         return super().state()
-
-
-@fault("3", "BN-303", "BN-206")
-class LosesDueUpdate(DueUpdateAfterSetting):
-    """Drops an update that it had put off when any parameter is set."""
-
-    def set_state(self, state: State) -> None:
-        self.due = None
-        super().set_state(state)
