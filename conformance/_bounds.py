@@ -42,6 +42,15 @@ def finite(bound: Array, beyond: Array, slack: float = 1.0) -> Array:
     return np.where(beyond | np.isnan(scaled), np.inf, scaled)
 
 
+def _summing(numerics: Numerics, kind: Kind) -> Kind:
+    """How the growth of rounding errors in sums is found.
+
+    Inputs of a narrower type than the arithmetic's lie on a coarse grid. Terms made of them round alike, however many
+    differ, and with an error in the mean otherwise than on trial: a panel of orders tells too little.
+    """
+    return "worst" if kind == "panel" and numerics.output.digits < numerics.compute.digits else kind
+
+
 class Bounds:
     """What training and inference have in common: everything after the errors dm and dv of the statistics in use."""
 
@@ -52,8 +61,9 @@ class Bounds:
         self._u = numerics.compute.u
         self._tau = numerics.compute.tau
         self._limit = numerics.compute.big * _HEADROOM
+        summing = _summing(numerics, kind)
         self._growth: Growth = truth.growths.setdefault(
-            (numerics.compute.name, kind), Growth(truth, numerics.compute, kind)
+            (numerics.compute.name, summing), Growth(truth, numerics.compute, summing)
         )
 
     def _narrowing(self, target: Format) -> float:

@@ -114,6 +114,9 @@ class TrainingBounds(Bounds):
         truth, terms, gamma = self.truth, self._sum_abs_terms, self._abs_gamma
         cube = truth.r * truth.r * truth.r * np.maximum(1, gamma) * np.maximum(1, terms)
         largest = np.maximum(np.maximum(cube, truth.r * terms), gamma * np.maximum(truth.sum_abs_dy, terms))
+        # TensorFlow's fused op multiplies x̂ with Σ dy·(x - mean) before it divides by the deviation and by n.
+        highest = np.abs(truth.normalized).max(axis=1, keepdims=True, initial=0.0)
+        largest = np.maximum(largest, highest * np.maximum(1, gamma) * terms)
         return self._beyond_y | (largest > self._limit)
 
     @cached_property

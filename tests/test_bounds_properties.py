@@ -29,7 +29,10 @@ from tests._variants import VARIANTS, Fault, infer, train
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
 @pytest.mark.parametrize("declared", [(v, a) for v in "ABC" for a in "SF"], ids="".join)
 def test_kinds_are_ordered(dtype: str, declared: tuple[str, str]) -> None:
-    """For every quantity prob <= panel <= worst, with and without a difference, and no bound is NaN or zero."""
+    """For every quantity prob <= panel <= worst, with and without a difference, and no bound is NaN or zero.
+
+    On inputs narrower than the arithmetic the panel is the worst case.
+    """
     compute = compute_format(dtype)
     wider = set()
     for seed in range(12):
@@ -47,7 +50,8 @@ def test_kinds_are_ordered(dtype: str, declared: tuple[str, str]) -> None:
                 wider |= {(name, "panel")} if (prob < panel).any() else set()
                 wider |= {(name, "worst")} if (panel < worst).any() else set()
 
-    assert wider >= {(name, kind) for name in TRAINING for kind in ("panel", "worst")}
+    told_apart = ("panel", "worst") if compute.digits == FORMATS[dtype].digits else ("panel",)
+    assert wider >= {(name, kind) for name in TRAINING for kind in told_apart}
 
 
 @pytest.mark.parametrize("kind", KINDS)

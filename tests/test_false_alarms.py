@@ -5,10 +5,16 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from conformance._bounds import Numerics
+from conformance.bounds import TrainingBounds
 from conformance.case import Case, Given, Start, Train, given
+from conformance.formats import FORMATS
 from conformance.judge import Judge
+from conformance.oracle import TrainingTruth
 from conformance.requirements import CATALOGUE
 from tests._judged import REFERENCE, SPEC, case, run, train
+
+SINGLE = Numerics(FORMATS["float32"], FORMATS["float32"], FORMATS["float32"], "A", "S")
 
 
 def fails(id_: str, one: Case, target: str = REFERENCE) -> bool:
@@ -41,6 +47,32 @@ def test_the_same_values_in_another_layout() -> None:
     assert second is not None
     assert not np.array_equal(first.y, second.y), "summed in the same order: the case shows nothing"
     assert not fails("BN-709", one)
+
+
+def test_products_that_leave_the_range_on_the_way() -> None:
+    """Dx may overflow where x̂ meets Σ dy·(x - mean) before a division, as in TensorFlow's fused op."""
+    x = np.random.default_rng(1).uniform(-1e15, 1e15, (1, 257)).astype(np.float32)
+    x[0, 69] = 8e18
+    truth = TrainingTruth(x, np.ones(1, np.float32), None, 0.1, x)
+    with np.errstate(over="ignore"):
+        on_the_way = truth.normalized.astype(np.float32) * truth.sum_dy_centered.astype(np.float32)
+    assert np.isinf(on_the_way).any()
+    assert np.isinf(TrainingBounds(truth, SINGLE, "panel").dx).all()
+    calm = TrainingTruth(x / 16, np.ones(1, np.float32), None, 0.1, x / 16)
+    assert np.isfinite(TrainingBounds(calm, SINGLE, "panel").dx).all()
+
+
+def test_sums_of_terms_on_a_grid() -> None:
+    """The variance of float16 data may err systematically: centred, all terms lie on a grid and round alike.
+
+    The channel is one that TensorFlow's fused op was flagged for, at 35 u of the variance.
+    """
+    quarters = [1209, 1261, 1271, 1261, 1264, 1257, 1330, 1266, 1266, 1274, 1265, 1243, 1261, 1268, 1268, 1262, 1260]
+    x = np.array([quarters + [1265] * 46], np.float32) / 4
+    truth = TrainingTruth(x, np.ones(1, np.float32), None, 1.0)
+    halves = Numerics(FORMATS["float32"], FORMATS["float16"], FORMATS["float32"], "A", "S")
+    bound = TrainingBounds(truth, halves, "panel").variance / truth.variance
+    assert bound > 35 * FORMATS["float32"].u
 
 
 def test_the_same_call_is_still_held_to_its_bits() -> None:
