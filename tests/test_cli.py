@@ -199,19 +199,7 @@ def test_the_commands_of_the_readme_exist() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     lines = re.findall(r"^    bn-conformance (\w+)(.*?)(?:#.*)?$", readme, flags=re.MULTILINE)
     group = typer.main.get_command(app)
-    assert {name for name, _ in lines} == {
-        "run",
-        "list",
-        "replay",
-        "report",
-        "env",
-        "mutants",
-        "conventions",
-        "updates",
-        "history",
-        "compare",
-        "bisect",
-    }
+    assert {"run", "list", "replay", "report"} <= {name for name, _ in lines} <= set(group.commands)  # type: ignore[attr-defined]
     for name, rest in lines:
         known = {option for p in group.commands[name].params for option in p.opts}  # type: ignore[attr-defined]
         assert set(re.findall(r"(?<!\S)-[-\w]+", re.sub(r'"[^"]*"', "", rest))) <= known
