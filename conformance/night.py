@@ -2,7 +2,6 @@
 
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -123,8 +122,9 @@ def _suite(arguments: list[str], seconds: float | None) -> int:
         try:
             return process.wait(seconds)
         except (subprocess.TimeoutExpired, KeyboardInterrupt) as stopped:
-            # Interrupted from a terminal it has been told already, and being told again does no harm.
-            process.send_signal(signal.SIGINT)
+            # Interrupted from a terminal it has been told already, and being told again does no harm. What shells and
+            # schedulers start in the background ignores SIGINT.
+            process.terminate()
             _ended(process)
             if isinstance(stopped, KeyboardInterrupt):
                 raise

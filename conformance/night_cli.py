@@ -1,5 +1,6 @@
 """The commands ``bn-conformance night``, ``summary`` and ``badge``, and how all commands on nights come to be there."""
 
+import signal
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -69,6 +70,9 @@ def night(
         options += ["--cases", str(cases)] if cases is not None else []
         options += [f"--path={folder}" for folder in path or ()]
         order = nights.Order(history, out, own, tuple(options), environments, cache, minutes)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # A night that is cancelled tells what there is, also one in the background, where SIGINT is ignored.
+            signal.signal(number, signal.default_int_handler)
         found = nights.run_night(order, lambda text: typer.echo(text, err=True))
         _tell(found.exit_code, out)
     raise typer.Exit(found.exit_code)

@@ -150,7 +150,7 @@ def test_a_night_ends_when_its_time_is_over(tmp_path: Path, monkeypatch: pytest.
     """A run that takes longer than the night is told to end, and may finish what it does; no further one is started."""
     program = tmp_path / "python"
     program.write_text(
-        "#!/bin/bash\ntrap 'echo told >>told; exit 3' INT\necho started >>told\nwhile true; do sleep 0.1; done\n",
+        "#!/bin/bash\ntrap 'echo told >>told; exit 3' TERM\necho started >>told\nwhile true; do sleep 0.1; done\n",
         encoding="utf-8",
     )
     program.chmod(0o755)
