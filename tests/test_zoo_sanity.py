@@ -193,9 +193,9 @@ def as_adapters_see(program: Program) -> Program:
 
 
 def shaped() -> tuple[Program, ...]:
-    """Programs of all shapes, types and layouts, and on no or one element per channel."""
-    cases = [pooled.case for pooled in draw(6, 3, 150).cases]
-    cases += [made for case in cases[::5] for made in (*empty_batch(case), *single_element(case))]
+    """Programs of all shapes, types and layouts, with many updates, too, and on no or one element per channel."""
+    cases = [pooled.case for family in (6, 3) for pooled in draw(family, 3, 150).cases]
+    cases += [made for case in cases[:150:5] for made in (*empty_batch(case), *single_element(case))]
     return tuple(as_adapters_see(case.expanded) for case in cases)
 
 
