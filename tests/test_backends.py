@@ -25,7 +25,9 @@ def test_conforms(name: str, tmp_path: Path) -> None:
     assert done.code == 0, done.out
     outcomes = {result.requirement: result.outcome for result in results(tmp_path).results}
     assert set(outcomes) == set(REQUIREMENTS.split(" or "))
-    assert set(outcomes.values()) <= {"pass", "deviates", "known failure"}
+    known = {"BN-301"} if name == "keras_torch" else set()
+    assert {outcome for id_, outcome in outcomes.items() if id_ not in known} <= {"pass", "deviates"}
+    assert {outcomes[id_] for id_ in known} <= {"pass", "known failure"}
 
 
 def test_what_a_backend_needs_is_named() -> None:
