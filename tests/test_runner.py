@@ -239,16 +239,21 @@ def test_a_fault_of_the_suite_costs_its_unit(
     assert verdict(found).exit_code == 3
 
 
-def test_an_interruption_keeps_what_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an implementation failed before an interruption is recorded; what was not reached is "no run"."""
+def interrupt_in(family: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupt runs when they come to a family."""
     genuine = run_unit
 
     def interrupted(unit: Unit, *rest: object) -> Surveyed:
-        if unit.family == 2:
+        if unit.family == family:
             raise Interrupted("SIGINT")
         return genuine(unit, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(workers, "run_unit", interrupted)
+
+
+def test_an_interruption_keeps_what_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an implementation failed before an interruption is recorded; what was not reached is "no run"."""
+    interrupt_in(2, monkeypatch)
     found = run(Plan(resolve([FAULTY]), ("BN-101", "BN-201"), {}, tmp_path, path=(str(_commands.ROOT),)), 8)
     assert [r.outcome for r in found.results] == ["fail", "no run"]
     assert found.footer is not None
@@ -257,14 +262,7 @@ def test_an_interruption_keeps_what_was_found(tmp_path: Path, monkeypatch: pytes
 
 def test_an_interruption_takes_no_capability_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was not reached is "no run", not "unsupported", where the implementation declares what is asked for."""
-    genuine = run_unit
-
-    def interrupted(unit: Unit, *rest: object) -> Surveyed:
-        if unit.family == 7:
-            raise Interrupted("SIGINT")
-        return genuine(unit, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(workers, "run_unit", interrupted)
+    interrupt_in(7, monkeypatch)
     found = run(Plan(resolve(["numpy"]), ("BN-101", "BN-711"), {}, tmp_path), 4)
     assert [(r.requirement, r.outcome) for r in found.results] == [("BN-101", "pass"), ("BN-711", "no run")]
 
