@@ -19,7 +19,6 @@ MOST = 16
 class Cell(NamedTuple):
     """A cell of the matrix."""
 
-    number: int
     outcome: Outcome
     kind: str
     #: Where the edge of a passing cell is, in percent of its width; None for an exact result.
@@ -34,6 +33,8 @@ class Cell(NamedTuple):
 class Row(NamedTuple):
     """A requirement in the matrix."""
 
+    #: Its place in the results; families may be arranged otherwise.
+    number: int
     id: str
     title: str
     claim: str
@@ -93,12 +94,13 @@ def matrix(grid: Grid, places: Places) -> Matrix:
     columns = [(who.name, place in starts) for place, who in enumerate(members)]
     rows = {
         info.id: Row(
+            number,
             info.id,
             title(info),
             info.claim,
             [_cell(grid.cells[info.id, name], places, starts=first) for name, first in columns],
         )
-        for info in grid.requirements
+        for number, info in enumerate(grid.requirements)
     }
     groups = [(family, [rows[info.id] for info in members]) for family, members in families(grid.requirements)]
     chosen = [(place.name, place.about, not whole and place.columns == columns_shown) for place in elsewhere]
@@ -122,7 +124,6 @@ def _cell(result: Result, places: Places, *, starts: bool) -> Cell:
     said = times_bound(result.worst_ratio) if result.worst_ratio is not None else result.reason
     near = passing and result.worst_ratio is not None and real(result.worst_ratio) >= _NEAR
     return Cell(
-        number=places.numbers[result.requirement, result.implementation],
         outcome=result.outcome,
         kind=slug(result.outcome),
         edge=_plots.edge(result.worst_ratio) if passing else None,

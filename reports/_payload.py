@@ -1,5 +1,6 @@
 """Encodes what the page's scripts need of every cell, small enough for thousands of them."""
 
+import itertools
 import math
 import shlex
 import string
@@ -30,21 +31,22 @@ def payload(grid: Grid, header: Header, where: Places, shown: list[int]) -> Mark
     """Return the cells as JSON that cannot end its script element: columns of values, texts only once."""
     results = grid.all()
     details = _details(results) if len(results) <= DETAILED else _packed(results)
-    texts = {text: number for number, text in enumerate(dict.fromkeys(map(_reason, results)))}
+    systems = list(dict.fromkeys((visible(who.framework), visible(who.version)) for who in grid.implementations))
     data = {
         "outcomes": OUTCOMES,
+        # A framework with its version stands for many implementations: these name it by its number.
+        "systems": systems,
         "implementations": [
-            [visible(who.name), visible(who.framework), visible(who.version)] for who in grid.implementations
+            [visible(who.name), systems.index((visible(who.framework), visible(who.version)))]
+            for who in grid.implementations
         ],
         "requirements": [
             [visible(i.id), visible(title(i)), visible(i.claim), visible(i.source)] for i in grid.requirements
         ],
         "environments": [[visible(place.name), visible(place.about), place.columns] for place in environments(grid)],
         "shown": shown,
-        # A letter for each cell, from "a" for the first outcome on.
-        "found": "".join(chr(97 + OUTCOMES.index(result.outcome)) for result in results),
-        "texts": list(texts),
-        "reasons": {n: texts[_reason(result)] for n, result in enumerate(results) if _reason(result)},
+        "found": _runs("".join(chr(97 + OUTCOMES.index(result.outcome)) for result in results)),
+        "reasons": _by_value({n: _reason(result) for n, result in enumerate(results) if _reason(result)}),
         "articles": [n for n, result in enumerate(results) if where.has_article(result)],
         "anchors": _odd_anchors(results, where),
         "command": [visible(part) for part in rerun_parts(header)],
@@ -53,6 +55,22 @@ def payload(grid: Grid, header: Header, where: Places, shown: list[int]) -> Mark
         **details,
     }
     return Markup(msgspec.json.encode(data).decode().replace("<", "\\u003c"))
+
+
+def _runs(letters: str) -> str:
+    """Shorten a letter for each cell, "a" for the first outcome: one that comes again is followed by how often."""
+    return "".join(
+        letter if many == 1 else f"{letter}{many}"
+        for letter, many in ((letter, len(list(run))) for letter, run in itertools.groupby(letters))
+    )
+
+
+def _by_value(of_cells: dict[int, Any]) -> list[tuple[Any, list[int]]]:
+    """Name each value once, with its cells in order, each by how far it is from the one before."""
+    cells: dict[Any, list[int]] = {}
+    for number, value in of_cells.items():
+        cells.setdefault(value, [0]).append(number)
+    return [(value, [after - before for before, after in itertools.pairwise(found)]) for value, found in cells.items()]
 
 
 def _details(results: list[Result]) -> dict[str, Any]:
@@ -84,7 +102,7 @@ def _packed(results: list[Result]) -> dict[str, Any]:
             others[number], code = result.worst_ratio, _NONE
         high, low = divmod(code, len(_DIGITS))
         packed.append(_DIGITS[high] + _DIGITS[low])
-    return {"packed": "".join(packed), "others": others, "parts": PARTS}
+    return {"packed": "".join(packed), "others": _by_value(others), "parts": PARTS}
 
 
 def _odd_anchors(results: list[Result], where: Places) -> dict[int, str]:

@@ -39,8 +39,9 @@ class Pair(NamedTuple):
 class Agreements(NamedTuple):
     """The pairwise agreement, and the same by quantity."""
 
+    #: The columns: all implementations but the last.
     names: list[str]
-    #: One row per implementation; None on the diagonal and where nothing was compared.
+    #: A row for each but the first, against those before it; None where nothing was compared.
     rows: list[tuple[str, list[Pair | None]]]
     quantities: list[str]
     by_quantity: list[tuple[str, list[Pair | None]]]
@@ -96,7 +97,7 @@ def _all(ids: tuple[str, ...], grid: Grid) -> list[str]:
 
 
 def agreements(grid: Grid, found: list[Agreement]) -> Agreements:
-    """Arrange the agreements as a symmetric table and by quantity; many environments share a row."""
+    """Arrange the agreements as a table that has each pair once, and by quantity; many environments share a row."""
     named = {
         who.name: who.name if len(grid.implementations) <= _ROWS else split(who.name)[0] for who in grid.implementations
     }
@@ -108,7 +109,11 @@ def agreements(grid: Grid, found: list[Agreement]) -> Agreements:
     present = {name for pair in by_pair for name in pair}
     names = [name for name in dict.fromkeys(named.values()) if name in present]
     quantities = list(dict.fromkeys(agreement.quantity for agreement in found))
-    rows = [(a, [_pair(by_pair.get((min(a, b), max(a, b)), [])) if a != b else None for b in names]) for a in names]
+    rows = [
+        (a, [_pair(by_pair.get((min(a, b), max(a, b)), [])) for b in names[:place]])
+        for place, a in enumerate(names)
+        if place
+    ]
     by_quantity = [
         (
             f"{first} and {second}",
@@ -117,7 +122,7 @@ def agreements(grid: Grid, found: list[Agreement]) -> Agreements:
         for (first, second), pair in by_pair.items()
         if len(by_pair) <= _PAIRS
     ]
-    return Agreements(names, rows, quantities, by_quantity)
+    return Agreements(names[:-1], rows, quantities, by_quantity)
 
 
 def _pair(found: list[Agreement]) -> Pair | None:

@@ -103,12 +103,12 @@ def test_environments_are_told_from_names() -> None:
 
 
 def test_twelve_thousand_cells_make_a_small_page_soon(full: Results) -> None:
-    """The page of 20 environments has at most 450 kB, and takes two seconds of the processor at most."""
+    """The page of 20 environments has at most 400 kB, and takes two seconds of the processor at most."""
     render(sample())
     started = time.process_time()
     page = render(full)
     assert time.process_time() - started <= 2
-    assert len(page.encode()) <= 450_000
+    assert len(page.encode()) <= 400_000
 
 
 def test_what_does_not_pass_elsewhere_is_there_without_scripts(full: Results) -> None:

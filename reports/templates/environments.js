@@ -1,5 +1,4 @@
 // The environments of the matrix: the cells of the chosen one are drawn when it is chosen.
-const columns = data.implementations.length;
 const articles = new Set(data.articles);
 
 function anchor(number) {
@@ -49,13 +48,13 @@ const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_
 /** The worst error / bound of a cell: as it is, or two letters for its logarithm where there are many cells. */
 function ratioAt(number) {
   if (data.ratios) return data.ratios[number];
-  if (number in data.others) return data.others[number];
+  if (others.has(number)) return others.get(number);
   const [high, low] = data.packed.slice(2 * number, 2 * number + 2);
   const code = digits.indexOf(high) * 64 + digits.indexOf(low);
   return code > 1 ? Number((2 ** ((code - 4095) / data.parts)).toPrecision(2)) : [null, 0][code];
 }
 
-const outcomeAt = (number) => data.outcomes[data.found.charCodeAt(number) - 97];
+const outcomeAt = (number) => data.outcomes[found.charCodeAt(number) - 97];
 
 /** Make a cell of the matrix say what is known of a cell of the results; what stays the same is not touched. */
 function fill(cell, number) {
@@ -65,7 +64,7 @@ function fill(cell, number) {
   const printed = passing || outcome === "fail";
   const kind = outcome.replaceAll(" ", "-");
   const near = passing && ratio !== null && Number(ratio) >= 0.6 ? " near" : "";
-  const words = printed ? `, ${said(ratio) || data.texts[data.reasons[number]] || ""}` : "";
+  const words = printed ? `, ${said(ratio) || reasons.get(number) || ""}` : "";
   const edge = passing && ratio ? Math.max(2, Math.round(10 * Math.min(Math.max(Math.log2(ratio) + 10, 0), 10))) : null;
   const place = target(number);
   cell.className = `c ${kind}${near}`;
@@ -96,7 +95,7 @@ function drawRow(row, chosen, first, start) {
 function drawnHead(chosen) {
   const groups = [];
   for (const column of chosen) {
-    const [, framework, version] = data.implementations[column];
+    const [framework, version] = data.systems[data.implementations[column][1]];
     const last = groups.at(-1);
     if (last && last.framework === framework && last.version === version) last.members.push(column);
     else groups.push({ framework, version, members: [column] });
@@ -119,7 +118,7 @@ function drawMatrix(chosen) {
   matrix.style.setProperty("--columns", chosen.length);
   find("colgroup", matrix).lastElementChild.span = chosen.length;
   for (const heading of all("th[scope='rowgroup']", matrix)) heading.colSpan = chosen.length + 1;
-  all("tr.r", matrix).forEach((row, place) => drawRow(row, chosen, first, place * columns));
+  for (const row of all("tr.r", matrix)) drawRow(row, chosen, first, row.dataset.r * columns);
   readyMatrix();
   if (filtered()) applyFilters();
 }
@@ -137,7 +136,7 @@ chooser?.addEventListener("change", () => choose(Number(chooser.value)));
 function revealCell() {
   const wanted = decodeURIComponent(location.hash.slice(1));
   if (!chooser || !wanted.startsWith("cell:") || document.getElementById(wanted)) return;
-  for (let number = 0; number < data.found.length; number += 1) {
+  for (let number = 0; number < found.length; number += 1) {
     if (target(number) !== wanted) continue;
     const place = data.environments.findIndex(([, , members]) => members.includes(number % columns));
     chooser.value = place;

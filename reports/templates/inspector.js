@@ -30,7 +30,7 @@ function inspect(number, from) {
   const name = data.implementations[number % columns][0];
   const word = outcomeAt(number);
   const worst = said(ratioAt(number));
-  const reason = data.texts[data.reasons[number]] ?? "";
+  const reason = reasons.get(number) ?? "";
   const bound = data.bounds?.[data.decided[number]];
   const examples = data.examples?.[number] ?? [];
   const [before, between, after] = data.command;

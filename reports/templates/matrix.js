@@ -1,6 +1,20 @@
 // The matrix: filter by outcome, find a requirement, marks or numbers, arrow keys, results as CSV.
 const matrix = find("table.mx");
-const outcomeOf = (element) => data.found.charCodeAt(element.dataset.c) - 97;
+
+/** The values of cells by their numbers, from each value with the distances between its cells. */
+function byCell(values) {
+  const cells = new Map();
+  for (const [value, distances] of values ?? []) {
+    let number = 0;
+    for (const distance of distances) cells.set(number += distance, value);
+  }
+  return cells;
+}
+
+const found = data.found.replace(/(\D)(\d+)/g, (_, letter, many) => letter.repeat(many));
+const reasons = byCell(data.reasons);
+const others = byCell(data.others);
+const outcomeOf = (element) => found.charCodeAt(element.dataset.c) - 97;
 let chosen = null;
 let wanted = "";
 
@@ -75,6 +89,9 @@ function readyMatrix() {
 }
 
 if (matrix) {
+  for (const row of all("tr.r", matrix)) {
+    all("a.c", row).forEach((cell, place) => { cell.dataset.c = row.dataset.r * columns + data.shown[place]; });
+  }
   readyMatrix();
   matrix.addEventListener("keydown", moveInMatrix);
 }
@@ -86,13 +103,13 @@ function csvField(value) {
 }
 
 find(".csv")?.addEventListener("click", () => {
-  const rows = [...data.found].map((_, number) => [
+  const rows = [...found].map((_, number) => [
     data.requirements[Math.floor(number / columns)][0],
     data.implementations[number % columns][0],
     outcomeAt(number),
     ratioAt(number),
     ...(data.examples?.[number] ?? Array(8).fill("")),
-    data.texts[data.reasons[number]],
+    reasons.get(number),
   ]);
   const head = ["requirement", "implementation", "outcome", "worst_ratio", "examples", "passed", "failing", "evidence",
     "vacuous", "not_applicable", "unsupported", "broken", "reason"];
