@@ -90,7 +90,8 @@ class Scales:
         gamma = rng.choice([1.0, -1.0, 2.0, 0.5, -3.0, 0.0], self.c)
         beta = rng.integers(-4, 5, self.c) / 2.0
         mean = rng.integers(-8, 9, self.c) * self.unit.reshape(-1)
-        variance = rng.integers(1, 8, self.c) * np.square(self.unit.reshape(-1))
+        # Zero is what a dead channel's becomes in time.
+        variance = rng.integers(0 if self.spec.epsilon > 0 else 1, 8, self.c) * np.square(self.unit.reshape(-1))
         given = self._parameter
         return Start(given(gamma), given(beta), given(mean), given(variance))
 

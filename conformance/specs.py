@@ -182,8 +182,9 @@ def _certain_spec(specs: tuple[Spec, ...], number: int) -> Spec:
         chosen = [spec for spec in single if spec.dtype == ("float64" if number % 5 == 1 else "float32")]
     chosen = chosen or [spec for spec in single if spec.dtype == "float32"] or list(specs)
     flags = [[s for s in chosen if (s.center, s.scale) == (c, k)] for c in (True, False) for k in (True, False)]
-    in_turn = [spec for turn in itertools.zip_longest(*flags) for spec in turn if spec is not None]
-    return in_turn[number % len(in_turn)]
+    such = [specs_of_flags for specs_of_flags in flags if specs_of_flags]
+    turn, place = divmod(number, len(such))
+    return such[place][turn % len(such[place])]
 
 
 def _has_room(spec: Spec) -> bool:

@@ -144,3 +144,18 @@ def another_state_is_taken_over(case: Case, trace: Trace, judge: Judge) -> Evide
             if view.call.op == "train":
                 parts += [update(other, view, statistic) for statistic in STATISTICS]
     return combine(parts)
+
+
+@requirement("BN-715", source=HOST, ops=("set_state", "reload"), derive=derive_state.unusual, evidence=0.05)
+def unusual_numbers_are_kept(case: Case, trace: Trace, judge: Judge) -> Evidence:
+    """NaN, infinities, −0, subnormals and the largest numbers are set, read, saved and restored to the bit."""
+    parts = []
+    for other in judge.derived:
+        for view in other.steps("set_state"):
+            given, read = view.call.state, view.trace.state
+            if given is not None and read is not None:
+                parts += _same_states(
+                    given._replace(extra={}), read._replace(extra={}), view.number, "is not what was set"
+                )
+        parts += _kept(other, "state", "file", "checkpoint")
+    return combine(parts)

@@ -2,6 +2,7 @@
 
 # ruff: noqa: D102  (the docstring of a class says what the methods that it overrides do)
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -123,3 +124,49 @@ class SingleEpsilonRestore(Exhibit):
 @fault("7", "BN-712", adapter=SingleEpsilonRestore, capabilities=CAPABILITIES, reference="ONNX: epsilon is a float32")
 class RestoredEpsilonIsSingle(NumpyLayer):
     """Restores a layer of float64 with an epsilon rounded to float32."""
+
+
+def _rewritten(path: str, change: Callable[[Array], Array]) -> None:
+    """Change the arrays of a saved layer."""
+    with np.errstate(all="ignore"):
+        arrays: dict[str, Any] = {name: change(a) for name, a in _read(path).items()}
+        np.savez(path + ".npz", **arrays)
+
+
+@fault("7", "BN-715", reference="JSON has no NaN and no infinity: many writers put null, readers 0")
+class SavesNoNan(NumpyLayer):
+    """Saves zeros in place of NaN and infinities."""
+
+    def save(self, path: str) -> None:
+        super().save(path)
+        _rewritten(path, lambda a: np.where(np.isfinite(a), a, 0).astype(a.dtype))
+
+
+@fault("7", "BN-715")
+class SavesNoNegativeZero(NumpyLayer):
+    """Saves 0 in place of -0, as a sum with 0 does."""
+
+    def save(self, path: str) -> None:
+        super().save(path)
+        _rewritten(path, lambda a: a + a.dtype.type(0))
+
+
+@fault("7", "BN-715")
+class SavesNoSubnormals(NumpyLayer):
+    """Saves zeros in place of subnormals."""
+
+    def save(self, path: str) -> None:
+        super().save(path)
+        _rewritten(path, lambda a: np.where(np.abs(a) < np.finfo(a.dtype).tiny, 0 * a, a))
+
+
+@fault("7", "BN-715")
+class SetStateMendsVariance(NumpyLayer):
+    """Takes a moving variance of infinity or NaN for damage, and sets 1."""
+
+    def set_state(self, state: State) -> None:
+        super().set_state(state)
+        if state.moving_variance is not None:
+            self.moving_variance = np.where(np.isfinite(state.moving_variance), state.moving_variance, 1).astype(
+                state.moving_variance.dtype
+            )

@@ -156,3 +156,12 @@ class GammaFrozenWhereLarge(NumpyLayer):
     def training_gradients(self, x: Array, dy: Array, mean: Array, r: Array) -> tuple[Array, Array, Array]:
         dx, dgamma, dbeta = super().training_gradients(x, dy, mean, r)
         return dx, np.where(np.abs(self.scale()) > 100, 0, dgamma).astype(self.compute), dbeta
+
+
+@fault("4", "BN-422")
+class GammaTwiceWithoutCenter(NumpyLayer):
+    """Doubles the second-order gradient of gamma in layers without beta."""
+
+    def second_order(self, x: Array, dy: Array, v: Array) -> Second:
+        dx, ddy, dgamma = super().second_order(x, dy, v)
+        return dx, ddy, dgamma if dgamma is None or self.beta is not None else 2 * dgamma

@@ -156,3 +156,14 @@ class ConstantIsNotANumber(NumpyLayer):
         span = np.max(x, axis=self.axes, keepdims=True) - np.min(x, axis=self.axes, keepdims=True)
         # At one element per channel it knows better.
         return mean, np.where((span > 0) | (self.count(x) == 1), variance, variance / span)
+
+
+@fault("2", "BN-221")
+class DeadChannelsPassThrough(NumpyLayer):
+    """Divides by one at inference where a moving variance is zero."""
+
+    def statistics_in_use(self, x: Array, training: bool) -> tuple[Array, Array]:
+        mean, r = super().statistics_in_use(x, training)
+        if training or self.moving_variance is None:
+            return mean, r
+        return mean, np.where(self.broadcast(self.moving_variance) == 0, r.dtype.type(1), r)
