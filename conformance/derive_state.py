@@ -82,6 +82,6 @@ def _unusual_numbers(case: Case, first: int, *, signed: bool) -> Given:
     dealt = np.resize(np.roll(values if signed else np.abs(values), first), size)
     if signed:
         # The sign of NaN means nothing: not even NumPy keeps it everywhere.
-        other = np.arange(size) % 2 == first % 2
+        other = (np.arange(size) // 2 + first) % 2 == 0
         dealt = np.where(other & ~np.isnan(dealt), -dealt, dealt)
     return Given.of(dealt.reshape(case.spec.parameter_shape), _LAYOUTS[first % len(_LAYOUTS)])
