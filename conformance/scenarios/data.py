@@ -1,6 +1,7 @@
 """The samples that networks are trained on: scikit-learn's digits, or MNIST from IDX files."""
 
 import gzip
+import importlib.util
 import struct
 from pathlib import Path
 from typing import NamedTuple
@@ -56,15 +57,25 @@ def digits() -> Samples:
 
     Raises UsageError where scikit-learn is not installed.
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
+    found = importlib.util.find_spec("sklearn")
+    if found is None or not found.submodule_search_locations:
         message = 'scikit-learn, which has the digits, is not installed: pip install "bn-conformance[scenarios]"'
-        raise UsageError(f"{message}, or give MNIST's files with --mnist DIR") from error
-    images, labels = load_digits(return_X_y=True)
+        raise UsageError(f"{message}, or give MNIST's files with --mnist DIR")
+    images, labels = _table(Path(found.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz")
     order = np.random.default_rng(0).permutation(len(labels))
     training = len(labels) - len(labels) // 5
-    return Samples(images[order].reshape(-1, 8, 8) / 16.0, labels[order].astype(np.int64), training, "digits")
+    return Samples(images[order].reshape(-1, 8, 8) / 16.0, labels[order], training, "digits")
+
+
+def _table(path: Path) -> tuple[Array, Array]:
+    """Pixels and labels: of the table itself where it lies, since importing scikit-learn takes a second and more."""
+    if path.is_file():
+        table = np.loadtxt(path, delimiter=",")
+        return table[:, :-1], table[:, -1].astype(np.int64)
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    return images, labels.astype(np.int64)
 
 
 def mnist(folder: Path) -> Samples:

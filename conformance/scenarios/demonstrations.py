@@ -30,26 +30,28 @@ class Watched:
         spec: NetworkSpec,
         start: dict[str, Array],
         rows: Array,
-        look: str = "predict",
+        at: tuple[str, ...] = ("predict",),
         looks: int = LOOKS,
     ) -> None:
         self.lab, self.spec = lab, spec
         parts = np.array_split(rows, min(looks, len(rows)))
-        acts = [act for part in parts for act in (Act("fit", part), Act(look, lab.test))]
+        acts = [act for part in parts for act in (Act("fit", part), *(Act(look, lab.test) for look in at))]
         done = lab.attend(spec, start, tuple(acts))
         self.steps = np.cumsum([len(part) for part in parts]).astype(float).tolist()
-        self.losses = np.concatenate([d.losses for d in done[::2] if d.losses is not None])
-        self.looks = done[1::2]
+        self.losses = np.concatenate([d.losses for d in done if d.losses is not None])
+        self._logits = [d.logits for d in done if d.logits is not None]
+        #: Of each layer before and after its normalization, at each look.
+        self.activations = [d.activations for d in done if d.activations]
 
     @property
     def accuracy(self) -> list[float]:
         """Of the test samples at each look."""
-        return [self.lab.accuracy(d.logits, self.lab.test) for d in self.looks if d.logits is not None]
+        return [self.lab.accuracy(logits, self.lab.test) for logits in self._logits]
 
     @property
     def loss(self) -> list[float]:
         """Of the test samples at each look."""
-        return [self.lab.loss(d.logits, self.lab.test) for d in self.looks if d.logits is not None]
+        return [self.lab.loss(logits, self.lab.test) for logits in self._logits]
 
 
 def curve(label: str, x: list[float], y: list[float]) -> Curve:
@@ -82,7 +84,7 @@ def sigmoid_network(lab: Lab) -> list[Figure]:
     zeros = {name: np.zeros(shape, spec.dtype) for name, shape in bare.shapes().items() if name.startswith("b")}
     starts = {spec: start, bare: {**{n: a for n, a in start.items() if n in bare.shapes()}, **zeros}}
     names = {spec: "with BN", bare: "without BN"}
-    found = {names[each]: Watched(lab, each, starts[each], rows) for each in names}
+    found = {names[each]: Watched(lab, each, starts[each], rows, ("predict", "activations")) for each in names}
     accuracy = Figure(
         name="sigmoid-network",
         title="Test accuracy of the sigmoid network",
@@ -97,7 +99,7 @@ def sigmoid_network(lab: Lab) -> list[Figure]:
             for label, w in found.items()
         },
     )
-    return [accuracy, _units(lab, starts, names, rows)]
+    return [accuracy, _units(found)]
 
 
 def first(losses: Array, wanted: float) -> str:
@@ -107,13 +109,12 @@ def first(losses: Array, wanted: float) -> str:
     return str(int(reached[0]) + 10) if len(reached) else f"not in {len(losses)}"
 
 
-def _units(lab: Lab, starts: dict[NetworkSpec, dict[str, Array]], names: dict[NetworkSpec, str], rows: Array) -> Figure:
+def _units(found: dict[str, Watched]) -> Figure:
     """What enters the sigmoids of five units of the second layer, averaged over the test samples."""
     panels = []
-    for spec, label in names.items():
-        watched = Watched(lab, spec, starts[spec], rows, "activations")
+    for label, watched in found.items():
         # z1, n1, z2, n2: what enters the second activation is n2.
-        entering = [look.activations[3] for look in watched.looks]
+        entering = [look[3] for look in watched.activations]
         curves = []
         for unit in range(UNITS):
             values = [look[:, unit] for look in entering]
@@ -234,8 +235,8 @@ def dying_units(lab: Lab) -> list[Figure]:
         start = networks.start(spec, 1)
         for k in range(1, len(spec.hidden) + 1):
             start[f"b{k}"] = np.full_like(start[f"b{k}"], SHIFT)
-        watched = Watched(lab, spec, start, rows, "activations", looks=10)
-        dead = [float(np.mean([(n <= 0).all(axis=0).mean() for n in look.activations[1::2]])) for look in watched.looks]
+        watched = Watched(lab, spec, start, rows, ("activations",), looks=10)
+        dead = [float(np.mean([(n <= 0).all(axis=0).mean() for n in look[1::2]])) for look in watched.activations]
         curves.append(curve(label, watched.steps, dead))
         facts[f"dead units at the end {label}"] = f"{dead[-1]:.0%}"
     return [

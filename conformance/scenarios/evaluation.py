@@ -93,10 +93,14 @@ CENTRED_WITHIN = 0.01
 
 
 def streams(lab: Lab, distributions: tuple[tuple[float, float], ...], *, shared: bool) -> list[tuple[float, float]]:
-    """Mean and deviation of each stream's output in inference, after training in turns.
+    """Mean and deviation of each stream's output in inference, after training in turns, which is done once.
 
     Each stream is one batch of its distribution, again and again; ``shared`` puts all through one layer.
     """
+    return lab.own.get(("streams", distributions, shared), lambda: _streams(lab, distributions, shared))
+
+
+def _streams(lab: Lab, distributions: tuple[tuple[float, float], ...], shared: bool) -> list[tuple[float, float]]:
     ranks = lab.session.description.capabilities.ranks
     shape: tuple[int | None, ...] = (None, 4) if 2 in ranks else (None, None, None, 4)
     axis = 1

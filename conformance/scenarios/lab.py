@@ -1,5 +1,6 @@
 """The laboratory: one implementation with the samples, in which scenarios train networks and look at them."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, TypeVar
@@ -38,8 +39,9 @@ class BrokenError(Exception):
         self.failure = failure
 
 
-class Trained(NamedTuple):
-    """A trained network: the losses on the way, and its state."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained network: the losses on the way, and its state. Only itself is equal to it."""
 
     spec: NetworkSpec
     losses: Array
@@ -152,8 +154,12 @@ class Lab:
         return Trained(spec, fit.losses, state.states[0], attended)
 
     def predict(self, trained: Trained, rows: Array, *, size: int = 0, training: bool = False) -> Array:
-        """The logits of a trained network. Raises BrokenError where it refuses."""
-        (done,) = self.attend(trained.spec, trained.state, (Act("predict", rows, size=size, training=training),))
+        """The logits of a trained network, asked for once. Raises BrokenError where it refuses."""
+        key = ("logits", trained, rows.tobytes(), size, training)
+        return self.own.get(key, lambda: self._predicted(trained, Act("predict", rows, size=size, training=training)))
+
+    def _predicted(self, trained: Trained, act: Act) -> Array:
+        (done,) = self.attend(trained.spec, trained.state, (act,))
         assert done.logits is not None
         return done.logits
 
