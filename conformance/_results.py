@@ -10,7 +10,7 @@ from adapters.program import Call
 from conformance.case import Case, save
 from conformance.evidence import Evidence, Worst
 from conformance.explain import Smallest
-from conformance.known_failures import KnownFailure, allowed
+from conformance.known_failures import KnownFailure, allowed, weighed
 from conformance.plan import Plan
 from conformance.requirements import Requirement
 from conformance.survey import lacking
@@ -33,16 +33,7 @@ def outcome(
 ) -> tuple[Outcome, str]:
     """What a requirement came to on an implementation, and why."""
     found, reason = _outcome(tally, survey, capabilities)
-    if known is None:
-        return found, reason
-    where = f"{known.reason} ({known.url})"
-    if found in ("fail", "error", "crash", "timeout"):
-        if not allowed(known, tally.dtypes, tally.plain, tally.finite):
-            return found, f"{reason} (also beyond the element types, layouts or inputs of the known failure)"
-        return "known failure", where
-    if found in ("pass", "deviates", "unsupported") and known.always:
-        return "stale known failure", f"listed as known to fail, yet it does not: {where}"
-    return found, reason
+    return weighed(found, reason, known, covered=allowed(known, tally.dtypes, tally.plain, tally.finite))
 
 
 def _outcome(tally: Tally, survey: Survey, capabilities: Capabilities) -> tuple[Outcome, str]:

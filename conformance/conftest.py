@@ -50,6 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--in-process", action="store_true", help="run adapters in this process, for a debugger")
     group.addoption("--timeout", type=float, default=20.0, metavar="SECONDS", help="time for a call (default: 20)")
     group.addoption("--path", action="append", default=[], metavar="FOLDER", help="folder to import adapters from")
+    group.addoption("--scenarios", action="store_true", help="train networks, too: an item for each of family 9xx")
     group.addoption("--out", type=Path, default=Path("results"), metavar="FOLDER", help="folder for failing cases")
 
 
@@ -119,6 +120,11 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Train networks only where that is asked for: it takes longer than all else."""
+    return True if collection_path.name == "test_scenarios.py" and not config.getoption("--scenarios") else None
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End all sessions."""
     if _PLAN in config.stash:
@@ -165,9 +171,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("result", parameters, indirect=True)
 
 
+def _params(item: pytest.Item) -> dict[str, Any]:
+    return item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+
+
 def _about(item: pytest.Item) -> Item | None:
-    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    about = params.get("result")
+    about = _params(item).get("result")
     return about if isinstance(about, Item) else None
 
 
@@ -176,6 +185,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     about = _about(item)
     if about is not None:
         item.extra_keyword_matches.update(keywords(about.requirement, about.target.name))
+    elif "training" in _params(item):
+        item.extra_keyword_matches.update(_params(item)["training"].keywords)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

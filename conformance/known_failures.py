@@ -10,6 +10,7 @@ from packaging.version import InvalidVersion, Version
 
 import conformance
 from conformance.targets import Target, base_name
+from reports.records import Outcome
 
 FILE_NAME = "known_failures.toml"
 #: Registered implementations that are also to be had as code without an adapter: what is known of them is known of it.
@@ -113,6 +114,20 @@ def allowed(known: KnownFailure | None, dtypes: Iterable[str], plain: int = 0, f
     if known is None or (known.layouts and plain) or (known.nonfinite and finite):
         return False
     return not known.dtypes or set(dtypes) <= set(known.dtypes)
+
+
+def weighed(outcome: Outcome, reason: str, known: KnownFailure | None, *, covered: bool) -> tuple[Outcome, str]:
+    """What an outcome becomes in the light of an entry; ``covered``: whether it allows for all that has failed."""
+    if known is None:
+        return outcome, reason
+    where = f"{known.reason} ({known.url})"
+    if outcome in ("fail", "error", "crash", "timeout"):
+        if not covered:
+            return outcome, f"{reason} (also beyond the element types, layouts or inputs of the known failure)"
+        return "known failure", where
+    if outcome in ("pass", "deviates", "unsupported") and known.always:
+        return "stale known failure", f"listed as known to fail, yet it does not: {where}"
+    return outcome, reason
 
 
 def default_file() -> Path:

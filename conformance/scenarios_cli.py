@@ -18,6 +18,7 @@ from conformance._console import (
     PathOption,
     PythonOption,
     clear_errors,
+    make_writable,
     ready,
     say,
 )
@@ -65,10 +66,12 @@ def scenarios(
     # Small matrices: several threads would only wait for each other.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with clear_errors(debug):
+        from conformance import known_failures
         from conformance.environments import read as listed
         from conformance.environments import spread
+        from conformance.plan import check_known
         from conformance.scenarios import data, running
-        from conformance.targets import UsageError, resolve, told
+        from conformance.targets import resolve, told
         from reports.html import render
         from reports.verdict import verdict
 
@@ -76,21 +79,20 @@ def scenarios(
         chosen = spread(names, env, ANNOUNCED, listed(environments)) if env else tuple(names or ANNOUNCED)
         targets = ready(told(resolve(chosen), python), in_process, environments, cache)
         samples = data.mnist(mnist) if mnist else data.digits()
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"cannot write to the output folder {out}: {error.strerror}") from error
-        request = running.Request(targets, samples, profile, tuple(path or ()), in_process)
+        file = known_failures.default_file()
+        known = known_failures.read(file)
+        check_known(known, file)
+        make_writable(out)
+        request = running.Request(targets, samples, profile, tuple(path or ()), in_process, known)
         with _progress(len(targets) * running.count(profile)) as tell:
-            found = running.run(request, tell)
-        results, figures = running.write(found, out)
+            found = running.run(request, out, tell)
         page = out / "report.html"
         page.write_text(render(found.results, found.figures), encoding="utf-8")
         judgement = verdict(found.results)
         for line in running.summary(found.results):
             say(line)
         say(f"\n{judgement.sentence}\n{judgement.say}")
-        say(f"\nResults: {results}\nFigures: {figures}\nReport:  {page}")
+        say(f"\nResults: {found.results_file}\nFigures: {found.figures_file}\nReport:  {page}")
         code = judgement.exit_code
     raise typer.Exit(code)
 

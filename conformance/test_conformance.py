@@ -8,18 +8,23 @@ from reports.records import Result
 
 def test_requirement(result: Result) -> None:
     """A requirement holds on an implementation, or fails as it is known to."""
+    conclude(result, CATALOGUE[result.requirement].claim)
+
+
+def conclude(result: Result, claim: str) -> None:
+    """Pass, fail, skip, or fail as expected."""
     if result.outcome in ("unsupported", "no run"):
         pytest.skip(f"{result.outcome}: {result.reason}")
     if result.outcome == "known failure":
         pytest.xfail(result.reason)
     if result.outcome not in ("pass", "deviates"):
-        pytest.fail(explanation(result), pytrace=False)
+        pytest.fail(explanation(result, claim), pytrace=False)
 
 
-def explanation(result: Result) -> str:
+def explanation(result: Result, claim: str) -> str:
     """What a reader of a failure wants to know: the claim, the reason, the smallest case and how to run it again."""
     lines = [
-        f"{result.requirement} on {result.implementation}: {CATALOGUE[result.requirement].claim}",
+        f"{result.requirement} on {result.implementation}: {claim}",
         f"{result.outcome}: {result.reason}",
     ]
     for example in result.counterexamples[:1]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from conformance.requirements import CATALOGUE
 from conformance.requirements import __main__ as requirements
-from conformance.scenarios.running import catalogue
+from conformance.scenarios.judging import catalogue
 from conformance.zoo import FAULTS, TRAINING_FAULTS
 from conformance.zoo import __main__ as zoo
 

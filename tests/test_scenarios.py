@@ -13,7 +13,7 @@ from adapters.network import Act
 from conformance.families import FAMILIES
 from conformance.pool import Pool, draw, fitted
 from conformance.requirements import CATALOGUE
-from conformance.scenarios import data, demonstrations, evaluation, networks, running, trajectories, traps
+from conformance.scenarios import data, demonstrations, evaluation, judging, networks, trajectories, traps
 from conformance.scenarios.catalogue import SCENARIOS, Evidence
 from conformance.scenarios.lab import BATCH, Effort, Lab
 from conformance.session import open_session, open_target
@@ -60,13 +60,13 @@ def lab() -> Iterator[Lab]:
 def result(id_: str, target: str) -> Result:
     """What a scenario comes to on an implementation."""
     with open_session(target, in_process=True) as session, np.errstate(all="ignore"):
-        return running.judged(SCENARIOS[id_], Target(target, target), Lab(session, samples(), EFFORT))
+        return judging.judged(SCENARIOS[id_], Target(target, target), Lab(session, samples(), EFFORT))
 
 
 @pytest.mark.parametrize("id_", sorted(SCENARIOS))
 def test_reference_passes(id_: str, lab: Lab) -> None:
     """The reference passes each scenario, with evidence; the traps' checks see the traps."""
-    found = running.judged(SCENARIOS[id_], Target("numpy", REFERENCE), lab)
+    found = judging.judged(SCENARIOS[id_], Target("numpy", REFERENCE), lab)
 
     assert (found.outcome, found.reason) == ("pass", "")
     assert found.examples.evidence
@@ -74,7 +74,7 @@ def test_reference_passes(id_: str, lab: Lab) -> None:
 
 def test_trajectory_is_within_the_proven_bounds(lab: Lab) -> None:
     """The first steps are inside balls, which are computed from the formulas and not by the reference's code."""
-    found = running.judged(SCENARIOS["BN-901"], Target("numpy", REFERENCE), lab)
+    found = judging.judged(SCENARIOS["BN-901"], Target("numpy", REFERENCE), lab)
 
     assert found.proven_ratio is not None
     assert 0 < float(found.proven_ratio) < 1

@@ -3,7 +3,7 @@
 from conformance.families import FAMILIES
 from conformance.requirements import CATALOGUE, Requirement
 from conformance.scenarios.catalogue import FAMILY, FAMILY_TITLE
-from conformance.scenarios.running import catalogue
+from conformance.scenarios.judging import catalogue
 from conformance.zoo import FAULTS, TRAINING_FAULTS, Fault
 from reports.records import RequirementInfo
 

@@ -24,7 +24,7 @@ def rounding(lab: Lab, trained: Trained, rows: Array) -> float:
     u = float(np.finfo(spec.dtype).eps / 2)
 
     def logits(noise: Noise) -> Array:
-        adapter = PerturbedReference(trained.attended.over.conventions[0], spec.dtype, noise)
+        adapter = PerturbedReference(trained.conventions[0], spec.dtype, noise)
         network = PerturbedNetwork(adapter, spec, noise)
         network.set_state({name: a.astype(np.float64) for name, a in trained.state.items()})
         return network.predict(x)

@@ -39,14 +39,21 @@ class BrokenError(Exception):
         self.failure = failure
 
 
+class DivergedError(Exception):
+    """A training whose loss does not stay finite; the message names the step, counted from 0."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"the loss of the training is not finite from step {step} on")
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trained:
-    """A trained network: the losses on the way, and its state. Only itself is equal to it."""
+    """A trained network: the losses on the way, its state, its layers' conventions. Only itself is equal to it."""
 
     spec: NetworkSpec
     losses: Array
     state: dict[str, Array]
-    attended: Attended
+    conventions: tuple[Conventions, ...]
 
     @property
     def diverged(self) -> int:
@@ -118,21 +125,20 @@ class Lab:
         """The rows of each batch of the training samples."""
         return networks.batches(self.samples.training, size, steps, seed)
 
-    def tried(self, spec: NetworkSpec, start: dict[str, Array], acts: tuple[Act, ...], own: bool = True) -> Attended:
-        """Take a network through a course; it may break."""
+    def taken(self, spec: NetworkSpec, start: dict[str, Array], acts: tuple[Act, ...], own: bool = True) -> Attended:
+        """Take a network through a course. Raises BrokenError where it breaks."""
         attended = conduct(self.session, Course(spec, start, self.inputs(spec), self.labels, acts, own))
         self.seconds += attended.seconds
         self.steps += sum(len(done.losses) for done in attended.done if done.losses is not None)
+        if attended.failure is not None:
+            raise BrokenError(attended.failure)
         return attended
 
     def attend(
         self, spec: NetworkSpec, start: dict[str, Array], acts: tuple[Act, ...], own: bool = True
     ) -> tuple[Done, ...]:
-        """Take a network through a course. Raises BrokenError where it breaks."""
-        attended = self.tried(spec, start, acts, own)
-        if attended.failure is not None:
-            raise BrokenError(attended.failure)
-        return attended.done
+        """The same, where only what the acts gave is of interest."""
+        return self.taken(spec, start, acts, own).done
 
     def run(self, program: Program) -> Trace:
         """Run a program of single layers. Raises BrokenError where it breaks."""
@@ -143,15 +149,23 @@ class Lab:
         return trace
 
     def train(
-        self, spec: NetworkSpec, start: dict[str, Array], rows: Array, *, update: bool = True, own: bool = True
+        self,
+        spec: NetworkSpec,
+        start: dict[str, Array],
+        rows: Array,
+        *,
+        update: bool = True,
+        own: bool = True,
+        finite: bool = True,
     ) -> Trained:
-        """Train a network. Raises BrokenError where that breaks."""
-        attended = self.tried(spec, start, (Act("fit", rows, update=update), Act("state")), own)
-        if attended.failure is not None:
-            raise BrokenError(attended.failure)
+        """Train a network. Raises BrokenError where that breaks, DivergedError where the loss must stay finite."""
+        attended = self.taken(spec, start, (Act("fit", rows, update=update), Act("state")), own)
         fit, state = attended.done
         assert fit.losses is not None
-        return Trained(spec, fit.losses, state.states[0], attended)
+        trained = Trained(spec, fit.losses, state.states[0], attended.over.conventions)
+        if finite and trained.diverged >= 0:
+            raise DivergedError(trained.diverged)
+        return trained
 
     def predict(self, trained: Trained, rows: Array, *, size: int = 0, training: bool = False) -> Array:
         """The logits of a trained network, asked for once. Raises BrokenError where it refuses."""

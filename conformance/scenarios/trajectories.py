@@ -1,7 +1,8 @@
-"""Requirements on the trajectory of a training: step by step, at its end, and with a bias before the normalization."""
+"""Requirements on the trajectory of a training: step by step, and at its end."""
 
 import functools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,8 +10,8 @@ from adapters.interface import Array, Conventions
 from adapters.network import Act, NetworkSpec
 from conformance.scenarios import networks
 from conformance.scenarios.balls import exact
-from conformance.scenarios.catalogue import HELPER, NOTES, WRAPPER, Evidence, scenario
-from conformance.scenarios.lab import BrokenError, Lab, matters
+from conformance.scenarios.catalogue import WRAPPER, Evidence, scenario
+from conformance.scenarios.lab import BrokenError, DivergedError, Lab, matters
 from conformance.scenarios.perturbed import (
     Noise,
     PerturbedNetwork,
@@ -29,7 +30,7 @@ RATES = 0.5, 0.125
 PROVEN = 2
 
 
-def _weights(spec: NetworkSpec) -> dict[str, Array]:
+def weights(spec: NetworkSpec) -> dict[str, Array]:
     """Starting weights: of deviation one with sigmoids, as the wrapper's document has them."""
     return networks.start(spec, 1, 1.0 if spec.activation == "sigmoid" else None)
 
@@ -53,33 +54,46 @@ def _followed(lab: Lab, specs: tuple[NetworkSpec, ...], own: bool) -> list[Evide
 
 def _in(lab: Lab, spec: NetworkSpec, own: bool, dtype: str) -> list[Evidence]:
     spec = spec._replace(dtype=dtype)
-    return follow(lab, spec, _weights(spec), own)
+    return follow(lab, spec, weights(spec), own)
 
 
 def follow(lab: Lab, spec: NetworkSpec, start: dict[str, Array], own: bool) -> list[Evidence]:
     """One example per step: the network's distance from the reference's, over the bound on it."""
     rows = lab.batches(lab.effort.followed)
-    attended = lab.tried(spec, start, (Act("fit", rows, keep=True),), own)
-    if attended.failure is not None:
-        raise BrokenError(attended.failure)
-    (fit,) = attended.done
-    assert fit.losses is not None
-    x, conventions = lab.inputs(spec), attended.over.conventions
+    fit, conventions = fitted(lab, spec, start, rows, own)
+    x = lab.inputs(spec)
     batches = [(x[r], lab.labels[r]) for r in rows]
-    expected = _expected(lab, spec, conventions, start, batches)
+    expected = expected_trajectory(lab, spec, conventions, start, batches)
     key = ("balls", spec, len(rows), *map(matters, conventions))
     proven = iter(lab.known.get(key, lambda: list(_proven(Reference(spec, conventions), start, batches))))
-    steps = zip(fit.states, fit.losses, expected.states, expected.bounds, strict=False)
+    steps = zip(fit.states, fit.losses, expected.states, expected.bounds, strict=True)
     found = []
     for k, (state, loss, right, bounds) in enumerate(steps):
         got = {**state, "loss": np.array(loss)}
         found.append(_step(k, got, right, bounds, start, next(proven, None)))
-    if len(fit.losses) < len(rows):
-        found.append(Evidence(np.inf, message=f"the loss is not finite at step {len(fit.losses) - 1}"))
     return found
 
 
-def _expected(
+class Fit(NamedTuple):
+    """A training that was followed: the loss before each step, the state after it."""
+
+    losses: Array
+    states: tuple[dict[str, Array], ...]
+
+
+def fitted(
+    lab: Lab, spec: NetworkSpec, start: dict[str, Array], rows: Array, own: bool
+) -> tuple[Fit, tuple[Conventions, ...]]:
+    """Train, and keep all states; raises DivergedError where a loss is not finite."""
+    attended = lab.taken(spec, start, (Act("fit", rows, keep=True),), own)
+    (fit,) = attended.done
+    assert fit.losses is not None
+    if not np.isfinite(fit.losses[-1]):
+        raise DivergedError(len(fit.losses) - 1)
+    return Fit(fit.losses, fit.states), attended.over.conventions
+
+
+def expected_trajectory(
     lab: Lab,
     spec: NetworkSpec,
     conventions: tuple[Conventions, ...],
@@ -100,7 +114,7 @@ def _step(
     balls: dict[str, tuple[Array, Array]] | None,
 ) -> Evidence:
     """Judge a step by all arrays."""
-    ratios = {name: _ratio(distance(got[name], a), bounds[name]) for name, a in right.items()}
+    ratios = {name: over(distance(got[name], a), bounds[name]) for name, a in right.items()}
     # A bias before the normalization stays where it is: BN-904 and BN-905 judge it.
     moved = {n: distance(a, start[n]) for n, a in right.items() if n in start and not (n[0] == "b" and n[1:].isdigit())}
     telling = all(bounds[name] <= TELLING * way for name, way in moved.items())
@@ -113,7 +127,8 @@ def _step(
     return Evidence(ratios[worst], telling, proven, message)
 
 
-def _ratio(error: float, bound: float) -> float:
+def over(error: float, bound: float) -> float:
+    """The error over its bound; NaN is beyond any, and no error is within any."""
     if np.isnan(error):
         return np.inf
     return error / bound if bound else (0.0 if error == 0 else np.inf)
@@ -168,7 +183,7 @@ def _predictions(spec: NetworkSpec, conventions: Conventions, x: Array, lab: Lab
     """The reference's logits of the test samples after the whole training."""
     quiet = Noise(0.0, 0)
     network = PerturbedNetwork(PerturbedReference(conventions, spec.dtype, quiet), spec, quiet)
-    network.set_state({name: np.asarray(a, np.float64) for name, a in _weights(spec).items()})
+    network.set_state({name: np.asarray(a, np.float64) for name, a in weights(spec).items()})
     for rows in lab.batches(lab.effort.steps):
         network.train(x[rows], lab.labels[rows])
     return network.predict(x[lab.test])
@@ -182,9 +197,7 @@ def end_of_the_trajectory(lab: Lab) -> list[Evidence]:
     """
     model, test = lab.model, lab.test
     spec, x = model.spec, np.asarray(lab.inputs(model.spec), np.float64)
-    if model.diverged >= 0:
-        return [Evidence(np.inf, message=f"the loss is not finite at step {model.diverged}")]
-    conventions = model.attended.over.conventions[0]
+    conventions = model.conventions[0]
     key = ("predictions", spec, matters(conventions))
     right = lab.known.get(key, lambda: _predictions(spec, conventions, x, lab))
     got = lab.predict(model, test)
@@ -197,91 +210,3 @@ def end_of_the_trajectory(lab: Lab) -> list[Evidence]:
             message=f"accuracy {accuracies[0]:.3f}, expected {accuracies[1]:.3f}",
         ),
     ]
-
-
-def _biased(spec: NetworkSpec) -> tuple[NetworkSpec, dict[str, Array]]:
-    """The same network with biases before the normalization, which are not zero."""
-    spec = spec._replace(bias=True)
-    start = _weights(spec)
-    rng = np.random.default_rng(2)
-    for k in range(1, len(spec.hidden) + 1):
-        start[f"b{k}"] = np.asarray(rng.standard_normal(start[f"b{k}"].shape), np.float32).astype(spec.dtype)
-    return spec, start
-
-
-@scenario("BN-904", source=HELPER, decided_by="prob")
-def bias_before_normalization_receives_no_gradient(lab: Lab) -> list[Evidence]:
-    """A bias of the layer before the normalization receives a gradient of zero: it stays what it was."""
-    return lab.in_either(lab.dtype, functools.partial(_still, lab))
-
-
-def _still(lab: Lab, dtype: str) -> list[Evidence]:
-    spec, start = _biased(networks.CONVOLUTIONS._replace(dtype=dtype, rate=RATES[1]))
-    rows, x = lab.batches(lab.effort.followed), lab.inputs(spec)
-    attended = lab.tried(spec, start, (Act("fit", rows, keep=True),))
-    if attended.failure is not None:
-        raise BrokenError(attended.failure)
-    batches = [(x[r], lab.labels[r]) for r in rows]
-    expected = _expected(lab, spec, attended.over.conventions, start, batches)
-    names = [f"b{k}" for k in range(1, len(spec.hidden) + 1)]
-    found = []
-    for k, state in enumerate(attended.done[0].states):
-        for name in names:
-            away, bound = distance(state[name], start[name]), expected.bounds[k][name]
-            # A gradient as large as that of beta would be no rounding.
-            scale = distance(expected.states[k][name.replace("b", "beta")], start[name.replace("b", "beta")])
-            message = f"step {k}: {name} moved by {away:.3g}, allowed {bound:.3g}"
-            found.append(Evidence(_ratio(away, bound), bound <= TELLING * scale, message=message))
-    return found
-
-
-@scenario("BN-905", source=NOTES, decided_by="prob")
-def bias_before_normalization_changes_nothing(lab: Lab) -> list[Evidence]:
-    """With and without a bias before the normalization the trajectories agree, step by step.
-
-    So do the losses and all weights, γ, β and moving variances; the moving means differ by the bias times the
-    weight of what they have taken in, 1 − decayⁿ.
-    """
-    return lab.in_either(lab.dtype, functools.partial(_alike, lab))
-
-
-def _alike(lab: Lab, dtype: str) -> list[Evidence]:
-    spec, start = _biased(networks.CONVOLUTIONS._replace(dtype=dtype, rate=RATES[1]))
-    bare = spec._replace(bias=False)
-    rows, x = lab.batches(lab.effort.followed), lab.inputs(spec)
-    acts = (Act("fit", rows, keep=True),)
-    found, bounds = [], []
-    for each in (spec, bare):
-        given = {name: start[name] for name in each.shapes()}
-        attended = lab.tried(each, given, acts)
-        if attended.failure is not None:
-            raise BrokenError(attended.failure)
-        found.append(attended.done[0])
-        batches = [(x[r], lab.labels[r]) for r in rows]
-        bounds.append(_expected(lab, each, attended.over.conventions, given, batches).bounds)
-    return [
-        _compared(k, spec, *states, bounds[0][k], bounds[1][k], start)
-        for k, states in enumerate(zip(found[0].states, found[1].states, strict=True))
-    ]
-
-
-def _compared(
-    k: int,
-    spec: NetworkSpec,
-    biased: dict[str, Array],
-    bare: dict[str, Array],
-    first: dict[str, float],
-    second: dict[str, float],
-    start: dict[str, Array],
-) -> Evidence:
-    """Judge a step by the arrays that both have."""
-    ratios, telling = {}, True
-    for name, a in bare.items():
-        expected = np.asarray(a, np.float64)
-        if name.startswith("moving_mean"):
-            expected = expected + (1 - spec.decay ** (k + 1)) * start[f"b{name[-1]}"]
-        bound = first[name] + second[name]
-        ratios[name] = _ratio(distance(biased[name], expected), bound)
-        telling = telling and bound <= TELLING * max(distance(a, start[name]), distance(expected, start[name]))
-    worst = max(ratios, key=lambda name: ratios[name])
-    return Evidence(ratios[worst], telling, message=f"step {k}: {worst} with and without a bias")
