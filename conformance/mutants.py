@@ -18,7 +18,7 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 
 from adapters.interface import Capabilities
-from conformance.families import FAMILIES, in_turn
+from conformance.families import in_turn
 from conformance.pool import Pool, Pooled, fitted
 from conformance.requirements import CATALOGUE
 from conformance.session import InProcessSession, Session, SessionError
@@ -245,14 +245,14 @@ def _serve(block: list[Subject]) -> list[Exhibit]:
 
 
 def zoo(*, faults: bool = True, variants: bool = True) -> list[Subject]:
-    """The shipped zoo."""
-    from conformance.zoo import FAULTS, VARIANTS
+    """The shipped zoo; its faults of family 9 are for ``training_mutants``."""
+    from conformance.zoo import FAULTS, TRAINING_FAULTS, VARIANTS
 
     subjects = []
     if faults:
         subjects += [
             Subject(f.name, f.target, f.description, theme(f.target), True, f.family, f.caught_by, f.reference)
-            for f in FAULTS
+            for f in (*FAULTS, *TRAINING_FAULTS)
         ]
     if variants:
         subjects += [Subject(v.name, v.target, v.description, theme(v.target), False) for v in VARIANTS]
@@ -262,8 +262,3 @@ def zoo(*, faults: bool = True, variants: bool = True) -> list[Subject]:
 def theme(target: str) -> str:
     """The module of the zoo that an exhibit is in, as words."""
     return target.partition(":")[0].rpartition(".")[2].replace("_", " ")
-
-
-def family_title(family: str) -> str:
-    """The title of a fault's family."""
-    return FAMILIES[int(family)].title if family and int(family) in FAMILIES else ""

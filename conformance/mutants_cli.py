@@ -1,7 +1,9 @@
 """The command ``bn-conformance mutants``: runs the zoo and tells which faults were caught, by what and how soon."""
 
 import datetime as dt
+import itertools
 import math
+import os
 import shlex
 import sys
 import tempfile
@@ -47,6 +49,8 @@ def mutants(
     Exit codes: 0 no fault survives and no correct variant is flagged; 1 otherwise; 2 a request that makes no sense.
     Mechanical mutants may be equivalent to the reference: they may survive (see docs/mutation.md).
     """
+    # Small matrices: several threads would only wait for each other.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with clear_errors(debug):
         if faults_only and variants_only:
             fail("--faults-only and --variants-only leave nothing", 2)
@@ -57,12 +61,12 @@ def mutants(
         if out is not None:
             _make(out)
         options = Options(seen=1, whole=whole, mechanical=True) if mechanical else Options(whole=whole)
-        head = _header(profile, seed, cases or PROFILES[profile].cases, options)
         with tempfile.TemporaryDirectory(prefix="bn-mutants-") as folder:
             if mechanical:
                 subjects = mutated(names or [], Path(folder))
             else:
                 subjects = chosen(names or [], faults=not variants_only, variants=not faults_only)
+            head = _header(profile, seed, cases or PROFILES[profile].cases, options, subjects)
             found = run(subjects, head, options, workers)
         for line in summary(found):
             say(line)
@@ -98,11 +102,15 @@ def mutated(kinds: list[str], folder: Path) -> "list[Subject]":
     return [s for s in made if not kinds or s.theme in kinds]
 
 
-def _header(profile: "ProfileName", seed: int, cases: int, options: "Options") -> "MutantsHeader":
+def _header(
+    profile: "ProfileName", seed: int, cases: int, options: "Options", subjects: "list[Subject]"
+) -> "MutantsHeader":
     from conformance._header import environment, requirement_info, suite_version
     from conformance.plan import sorted_catalogue
+    from conformance.training_mutants import is_trained, requirements
     from reports.mutant_records import MutantsHeader
 
+    trained = requirements() if any(map(is_trained, subjects)) else []
     return MutantsHeader(
         started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         suite_version=suite_version(),
@@ -110,7 +118,7 @@ def _header(profile: "ProfileName", seed: int, cases: int, options: "Options") -
         seed=seed,
         cases_per_family=cases,
         seen=cases if options.whole else min(options.seen, cases),
-        requirements=[requirement_info(r.id) for r in sorted_catalogue()],
+        requirements=[*(requirement_info(r.id) for r in sorted_catalogue()), *trained],
         environment=environment(),
         command=shlex.join(["bn-conformance", *sys.argv[1:]]),
     )
@@ -122,13 +130,18 @@ def run(subjects: "list[Subject]", head: "MutantsHeader", options: "Options", wo
     from conformance.mechanical import otherwise
     from conformance.mutants import judge_all
     from conformance.pool import draw
+    from conformance.training_mutants import is_trained, judge_training
     from reports.mutant_records import Mutants, MutantsFooter, exit_code
 
     started = time.perf_counter()
-    pools = {number: draw(number, head.seed, f.count(head.cases_per_family)) for number, f in FAMILIES.items()}
+    trained = [subject for subject in subjects if is_trained(subject)]
+    others = [subject for subject in subjects if not is_trained(subject)]
+    numbers = FAMILIES if others else {}
+    pools = {number: draw(number, head.seed, f.count(head.cases_per_family)) for number, f in numbers.items()}
     drawing = time.perf_counter() - started
     exhibits: list[Exhibit] = []
-    for block in judge_all(subjects, pools, options, workers):
+    blocks = (judge_all(others, pools, options, workers), ([exhibit] for exhibit in judge_training(trained, options)))
+    for block in itertools.chain(*blocks):
         exhibits += block
         passed = time.perf_counter() - started
         print(f"{passed:6.1f} s  {len(exhibits)} of {len(subjects)} exhibits", file=sys.stderr, flush=True)

@@ -109,3 +109,14 @@ def test_plain_pytest_does_not_start_the_big_job() -> None:
     ended = subprocess.run(line, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
     assert "conformance/test_conformance.py" not in ended.stdout
     assert "deselected" in ended.stdout
+
+
+def test_scenarios_are_items_where_they_are_asked_for(tmp_path: Path) -> None:
+    """With --scenarios the trainings are items, too, which -k selects by name; without it they are not collected."""
+    pytest.importorskip("sklearn", reason="no run: scikit-learn is not installed")
+    chosen = ("--in-process", "-k", "evaluation and changes or BN_904", "-rA")
+    ended = items("--scenarios", *chosen, out=tmp_path)
+    item = "conformance/test_scenarios.py::test_scenario"
+    assert ended.code == 0, ended.out
+    assert [f"PASSED {item}[{id_}-numpy]" in ended.out for id_ in ("BN-904", "BN-914", "BN-901")] == [True, True, False]
+    assert items(*chosen, out=tmp_path).code == pytest.ExitCode.NO_TESTS_COLLECTED

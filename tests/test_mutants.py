@@ -9,7 +9,7 @@ import pytest
 from conformance.families import FAMILIES, in_turn
 from conformance.mutants import Options, Subject, TooLongError, fate, judge_all, judge_block, time_limit, zoo
 from conformance.pool import Pool, draw
-from conformance.zoo import FAULTS, VARIANTS
+from conformance.zoo import FAULTS, TRAINING_FAULTS, VARIANTS
 from reports._references import links
 from reports.mutant_records import read, write
 from reports.mutants import render, sentence
@@ -48,7 +48,7 @@ def test_fates(faulty: bool, named: tuple[str, ...], killers: list[str], expecte
 
 def test_zoo_is_whole() -> None:
     """All faults and variants take part, unless one kind is left out."""
-    assert len(zoo()) == len(FAULTS) + len(VARIANTS)
+    assert len(zoo()) == len(FAULTS) + len(TRAINING_FAULTS) + len(VARIANTS)
     assert all(s.faulty for s in zoo(variants=False))
     assert not any(s.faulty for s in zoo(faults=False))
 

@@ -1,5 +1,7 @@
 """Tests of the training scenarios: right uses pass, wrong ones and faults that only training shows are caught."""
 
+import re
+import signal
 import struct
 from collections.abc import Iterator
 from functools import cache
@@ -11,6 +13,9 @@ import pytest
 from adapters.interface import Array
 from adapters.network import Act
 from conformance.families import FAMILIES
+from conformance.known_failures import KnownFailure
+from conformance.mutants import Options, zoo
+from conformance.plan import check_known
 from conformance.pool import Pool, draw, fitted
 from conformance.requirements import CATALOGUE
 from conformance.scenarios import data, demonstrations, evaluation, judging, networks, trajectories, traps
@@ -19,23 +24,17 @@ from conformance.scenarios.lab import BATCH, Effort, Lab
 from conformance.session import open_session, open_target
 from conformance.survey import survey
 from conformance.targets import Target, UsageError, resolve
+from conformance.training_mutants import judge_training
 from conformance.zoo import TRAINING_FAULTS, Fault
 from reports import scenario_records, store
 from reports.records import Result
-from tests._commands import command, invoke
+from tests._commands import command, invoke, start
 
 REFERENCE = "adapters.numpy_reference:NumpyReference"
 EFFORT = Effort(steps=100, followed=3, seeds=1)
 
 
-@cache
-def samples() -> data.Samples:
-    """Ten blurred patterns with noise: as easy as digits, and there without scikit-learn."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(900) % 10
-    patterns = rng.uniform(0, 1, (10, 8, 8))
-    images = np.clip(patterns[labels] + 0.25 * rng.standard_normal((900, 8, 8)), 0, 1)
-    return data.Samples(np.round(images * 16) / 16, labels, 720, "patterns")
+samples = cache(data.patterns)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -138,7 +137,9 @@ def worst(found: list[Evidence]) -> float:
 @pytest.mark.parametrize("fault", TRAINING_FAULTS, ids=lambda fault: fault.name)
 def test_fault_that_only_training_shows(fault: Fault) -> None:
     """A fault that comes late in a training fails a scenario that names it, and the drawn cases do not see it."""
-    assert all(result(id_, fault.target).outcome == "fail" for id_ in fault.caught_by)
+    (caught,) = judge_training([s for s in zoo(variants=False) if s.name == fault.name], Options())
+    assert caught.fate == "caught"
+    assert [kill.requirement for kill in caught.kills] == list(fault.caught_by)
 
     with open_session(fault.target, in_process=True) as session, np.errstate(all="ignore"):
         for family in (3, 7):
@@ -194,10 +195,53 @@ def test_divergence_is_reported_at_its_step(lab: Lab) -> None:
     """A training whose loss stops being finite ends there, and says at which step."""
     spec = networks.SIGMOID._replace(activation="relu", place="none", bias=True, rate=1e6)
     with np.errstate(all="ignore"):
-        trained = lab.train(spec, networks.start(spec, 1), lab.batches(50))
+        trained = lab.train(spec, networks.start(spec, 1), lab.batches(50), finite=False)
 
     assert 0 < trained.diverged < 49
     assert np.isfinite(trained.losses[:-1]).all()
+
+
+EXPLODING = """
+from adapters.interface import State
+from adapters.numpy_reference import NumpyLayer, NumpyReference
+
+class Layer(NumpyLayer):
+    def set_state(self, state):
+        gamma = state.gamma
+        super().set_state(state if gamma is None else state._replace(gamma=gamma * 1e100))
+
+class Exploding(NumpyReference):
+    layer = Layer
+"""
+
+
+def test_divergence_of_an_implementation_is_a_failure_that_names_the_step(tmp_path: Path) -> None:
+    """Where gamma explodes, whatever trains fails with the step: trajectories, and the model that others look at."""
+    (tmp_path / "exploding.py").write_text(EXPLODING)
+    for id_ in ("BN-901", "BN-903", "BN-904", "BN-905", "BN-911", "BN-932"):
+        found = result(id_, f"{tmp_path / 'exploding.py'}:Exploding")
+        assert found.outcome == "fail"
+        assert re.fullmatch(r"the loss of the training is not finite from step \d+ on", found.reason)
+
+
+def known(id_: str) -> tuple[KnownFailure, ...]:
+    """An entry on any implementation of these tests."""
+    return (KnownFailure(id_, "numpy", "it was so", "https://example.org"),)
+
+
+def test_known_failures_are_known_of_scenarios(lab: Lab) -> None:
+    """A failure that is listed is no news, one that is gone makes its entry stale; entries name real scenarios."""
+    target = Target("numpy", REFERENCE)
+    broken = SCENARIOS["BN-903"]._replace(run=lambda _: [Evidence(2.0, message="too far")])
+
+    assert judging.judged(broken, target, lab, known("BN-903")).outcome == "known failure"
+    assert judging.judged(broken, target, lab, known("BN-904")).outcome == "fail"
+    stale = judging.judged(SCENARIOS["BN-914"], target, lab, known("BN-914"))
+    assert stale.outcome == "stale known failure"
+    assert "it was so" in stale.reason
+    check_known(known("BN-903"), Path("known_failures.toml"))
+    with pytest.raises(UsageError, match="no requirement is called 'BN-999'"):
+        check_known(known("BN-999"), Path("known_failures.toml"))
 
 
 def test_missing_operation_is_named(tmp_path: Path) -> None:
@@ -278,6 +322,17 @@ def test_looks_do_not_disturb(lab: Lab) -> None:
     assert np.array_equal(watched.losses, lab.train(spec, start, rows).losses)
 
 
+def test_digits_are_those_of_scikit_learn() -> None:
+    """The table that is read without importing scikit-learn is the one that it would hand over."""
+    datasets = pytest.importorskip("sklearn.datasets", reason="no run: scikit-learn is not installed")
+    images, labels = datasets.load_digits(return_X_y=True)
+    found = data.digits()
+    order = np.random.default_rng(0).permutation(len(labels))
+
+    assert np.array_equal(found.images.reshape(len(labels), -1) * 16, images[order])
+    assert np.array_equal(found.labels, labels[order])
+
+
 def test_command(tmp_path: Path) -> None:
     """The command trains on the digits, writes results, figures and page, and tells how far it is; `report` has all."""
     pytest.importorskip("sklearn", reason="no run: scikit-learn is not installed")
@@ -296,6 +351,32 @@ def test_command(tmp_path: Path) -> None:
     assert {"sigmoid-network", "trap-batch-size", "trap-predictions", "wrong-training", "shared-streams"} <= drawn
     assert invoke("report", out, "-o", tmp_path / "again.html").code == 0
     assert all(f'id="figure-{name}"' in (tmp_path / "again.html").read_text("utf-8") for name in drawn)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_command_keeps_what_it_has_found(number: signal.Signals, tmp_path: Path) -> None:
+    """Results until then and the page are there, marked incomplete; an earlier run's results are kept beside them."""
+    pytest.importorskip("sklearn", reason="no run: scikit-learn is not installed")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "results.jsonl.gz").write_bytes(b"earlier")
+    arguments = ("scenarios", "--implementation", "numpy", "--profile", "quick", "--out", out)
+    with start(*arguments, folder=tmp_path) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if "BN-903" in line)
+        process.send_signal(number)
+        process.communicate(timeout=30)
+
+    assert process.returncode == 3
+    found = store.read(out / "results.jsonl.gz")
+    assert [r.requirement for r in found.results][:2] == ["BN-901", "BN-902"]
+    assert len(found.results) < len(SCENARIOS)
+    assert found.footer is not None
+    assert (found.footer.complete, found.footer.reason) == (False, f"interrupted by {number.name}")
+    assert found.header.implementations[0].framework == "numpy"
+    assert number.name in (out / "report.html").read_text("utf-8")
+    assert scenario_records.read(out / "figures.json").figures == []
+    assert [path.read_bytes() for path in out.glob("results-*")] == [b"earlier"]
 
 
 def test_command_names_what_is_missing(tmp_path: Path) -> None:
