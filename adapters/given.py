@@ -1,7 +1,7 @@
 """Adapters for code that has none: one class per kind, made from what the target names. Runs on Python 3.6."""
 
 import importlib
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, List, Sequence
 
 from adapters.interface import BatchNormAdapter, Conventions, Spec, Unsupported
 from adapters.naming import AdapterError, Options
@@ -36,6 +36,16 @@ def make(kind: str, target: str, subject: Any, options: Options) -> BatchNormAda
     return made
 
 
+def spelled(adapter: Any, spec: Spec) -> Dict[str, str]:
+    """How an adapter's subject is used, as code; empty where that cannot be told."""
+    if not isinstance(adapter, Given):
+        return {}
+    try:
+        return adapter.spelling(spec)
+    except (Exception, SystemExit):
+        return {}
+
+
 class Given(BatchNormAdapter):
     """What the adapters of all kinds share: a target, its subject, what the user said of both."""
 
@@ -49,6 +59,8 @@ class Given(BatchNormAdapter):
         self.options = options
         self.device = options.device or self.default_device
         self.meanings = Meanings(target, options)
+        #: Attributes that are set after construction, with their roles.
+        self.attributes: Dict[str, str] = {}
         if options.device and not self.default_device:
             raise AdapterError("{}: cannot be told --device {}".format(target, options.device))
 
@@ -85,10 +97,33 @@ class Given(BatchNormAdapter):
                 meaning = self.meanings.told(name, roles, self.momentum) or role_of(name, roles, self.momentum)
                 if isinstance(meaning, str):
                     setattr(made, name, values[meaning])
+                    self.attributes[name] = meaning
                     break
             else:
                 what = "{} cannot be told its {}: it has neither an argument nor an attribute of such a name ({})"
                 raise Unsupported(what.format(self.who, role, "--map ITS_NAME=" + role))
+
+    def spelling(self, spec: Spec) -> Dict[str, str]:
+        """How a layer of the spec is made, called and read, in code: pieces by name, which the scripts are made of.
+
+        In them ``$layer``, ``$x`` and ``$dy`` stand for variables.
+        """
+        return {}
+
+    def spelled_making(self, binding: Binding, texts: Dict[str, str]) -> Dict[str, str]:
+        """The constructor's arguments, and the attributes that are set afterwards, from expressions by role."""
+        lines = ["$layer.{} = {}".format(name, texts[role]) for name, role in self.attributes.items()]
+        return {"arguments": binding.text(texts), "attributes": "\n".join(lines)}
+
+
+def texts_of(spec: Spec) -> Dict[str, str]:
+    """What a constructor may be told, by role, as code."""
+    return {role: repr(value) for role, value in values_of(spec).items()}
+
+
+def tiny(spec: Spec) -> List[int]:
+    """Extents of a small input of the spec."""
+    return [extent or 2 for extent in spec.shape]
 
 
 def values_of(spec: Spec) -> Dict[str, Any]:

@@ -52,6 +52,7 @@ class _Program:
     def ask(self, request: str, fields: List[str], arrays: Dict[str, Array]) -> Tuple[Dict[str, str], Dict[str, Array]]:
         """Send a request; return fields and arrays of its answer. Raises Unsupported or RuntimeError as it says."""
         if self.process is None or self.process.poll() is not None:
+            self.close()
             self.start()
         try:
             self.send(request, fields, arrays)
@@ -119,7 +120,7 @@ class _Program:
     def gone(self, request: str) -> NoReturn:
         """Say how the program ended; what a signal killed takes this process along, so that it counts as a crash."""
         code = self.process.wait()
-        self.process = None
+        self.close()
         if code < 0:
             os.write(2, "{} was killed by signal {} during {!r}\n".format(self.command[0], -code, request).encode())
             faulthandler.disable()
@@ -131,9 +132,11 @@ class _Program:
     def close(self) -> None:
         """Let the program end: its input does."""
         if self.process is not None:
-            self.process.stdin.close()
-            self.process.stdout.close()
+            for stream in (self.process.stdin, self.process.stdout):
+                with contextlib.suppress(OSError):
+                    stream.close()
             self.process.wait()
+            self.process = None
 
 
 class CommandLayer(Layer):

@@ -11,7 +11,7 @@ import numpy as np
 
 from adapters.checks import kind_of
 from adapters.common import complete, named_state, named_step, parameter_names
-from adapters.given import Given, values_of
+from adapters.given import Given, texts_of, tiny, values_of
 from adapters.interface import (
     Array,
     Capabilities,
@@ -151,6 +151,7 @@ class GivenJaxFunction(Given):
             raise AdapterError(what.format(target, self.who))
         self.meanings.check(self.who, list(self.binding.roles.values()))
         self._places: Dict[int, int] = {}
+        self._tuple = True
         self._compiled: Dict[Any, Any] = {}
 
     def describe(self) -> Description:
@@ -189,6 +190,7 @@ class GivenJaxFunction(Given):
     def split(self, found: Any, training: bool) -> Tuple[Any, Tuple[Any, ...]]:
         """The output and, in training, the new statistics of what the function returned."""
         y, rest = (found[0], found[1:]) if isinstance(found, (tuple, list)) else (found, ())
+        self._tuple = isinstance(found, (tuple, list))
         if not training:
             return y, ()
         leaves = jax.tree_util.tree_leaves(rest)
@@ -209,6 +211,19 @@ class GivenJaxFunction(Given):
 
             self._compiled[key] = jax.jit(both if gradients else forward)
         return self._compiled[key]
+
+    def spelling(self, spec: Spec) -> Dict[str, str]:
+        """The function's arguments in training and in inference, whether it returns a tuple, where its channels are."""
+        layer = self.build(spec, State())
+        state = {name: "$" + name if name in layer.arrays else "None" for name in _CALL[1:5]}
+        place = spec.axis[0] if self.binding.takes("axis") else self.place(spec)
+        found = {"place": str(self.place(spec))}
+        for op, training in (("infer", False), ("train", True)):
+            layer.tape(np.arange(float(np.prod(tiny(spec))), dtype=spec.dtype).reshape(tiny(spec)), training)
+            modes = {"training": repr(training), "inference": repr(not training)}
+            found[op] = self.binding.text({**texts_of(spec), "axis": repr(place), "x": "$x", **state, **modes})
+            found["returned by " + op] = "tuple" if self._tuple else "y"
+        return found
 
     def place(self, spec: Spec) -> int:
         """Where the function has the channels: where it is told, else last or second, whichever it normalizes."""
@@ -235,7 +250,7 @@ class GivenJaxFunction(Given):
             return False
         return bool(np.abs(y.mean(axis=others)).max() < 0.1 and np.abs(y.std(axis=others) - 1).max() < 0.1)
 
-    def build(self, spec: Spec, state: State) -> Layer:
+    def build(self, spec: Spec, state: State) -> JaxLayer:
         """Return a layer with copies of the state."""
         if len(spec.axis) != 1:
             raise Unsupported("one channel axis, not {}".format(spec.axis))

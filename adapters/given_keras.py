@@ -3,7 +3,7 @@
 from typing import Any, Dict
 
 from adapters.common import parameter_names
-from adapters.given import Given, values_of
+from adapters.given import Given, texts_of, values_of
 from adapters.interface import Capabilities, Conventions, Description, Layer, Spec, Unsupported
 from adapters.keras_facts import keras
 from adapters.keras_layer import POLICIES, KerasBatchNorm
@@ -16,8 +16,9 @@ _STATE = ("gamma", "beta", "moving_mean", "moving_variance")
 class _Named:
     """Somebody's layer, its variables under the names that Keras' own layer has."""
 
-    def __init__(self, layer: Any, variables: Dict[str, Any]) -> None:
+    def __init__(self, layer: Any, variables: Dict[str, Any], names: Dict[str, str]) -> None:
         self.layer = layer
+        self.names = names
         self.gamma = variables.get("gamma")
         self.beta = variables.get("beta")
         self.moving_mean = variables.get("moving_mean")
@@ -71,7 +72,13 @@ class GivenKerasLayer(Given, KerasBatchNorm):
         if not self._checked:
             self._checked = True
             self.meanings.check(self.who, [*self.binding.roles.values(), *weights])
-        return _Named(layer, {role: weights[name] for role, name in names.items()})
+        return _Named(layer, {role: weights[name] for role, name in names.items()}, names)
+
+    def spelling(self, spec: Spec) -> Dict[str, str]:
+        """The layer's arguments, its dtype policy where that is no argument, and the names of its weights."""
+        texts = {**texts_of(spec), "axis": repr(spec.axis[0]), "dtype": repr(spec.dtype)}
+        policy = "" if self.binding.takes("dtype") else spec.dtype
+        return {**self.new_layer(spec).names, **self.spelled_making(self.binding, texts), "policy": policy}
 
     def restore(self, spec: Spec, path: str) -> Layer:
         """Keras would need to know the class by name."""

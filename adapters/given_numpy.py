@@ -3,79 +3,27 @@
 Runs on Python 3.6.
 """
 
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
 from adapters.common import parameter_names
-from adapters.given import Given, values_of
+from adapters.given import Given, texts_of, tiny, values_of
 from adapters.interface import Array, Capabilities, Conventions, Description, Layer, Spec, State, Step, Unsupported
 from adapters.naming import AdapterError, Options
-from adapters.signature import Binding, bind, find_state, role_of
+from adapters.numpy_calls import Calls, assign, held, written
+from adapters.signature import find_state, role_of
 
-_FLAGS = ("training", "inference")
 _GRADIENTS = ("dx", "dgamma", "dbeta")
 
 
-def _held(made: Any) -> Dict[str, Any]:
-    """Arrays and numbers that an object holds, by attribute, those in dicts by ``attribute.key``."""
-    found: Dict[str, Any] = {}
-    for name, value in vars(made).items():
-        if isinstance(value, dict):
-            found.update({"{}.{}".format(name, key): v for key, v in value.items() if isinstance(v, np.ndarray)})
-        elif isinstance(value, (np.ndarray, np.floating, float, int)) and not isinstance(value, bool):
-            found[name] = value
-    return found
-
-
-def _set(made: Any, name: str, value: Any) -> None:
-    owner, dot, key = name.partition(".")
-    if dot:
-        getattr(made, owner)[key] = value
-    else:
-        setattr(made, owner, value)
-
-
-class _Calls:
-    """How an object is called: its forward and backward methods, and its switch between training and inference."""
-
-    def __init__(self, adapter: "GivenNumpyObject", made: Any) -> None:
-        self.made = made
-        method = next((n for n in ("forward", "__call__", "call") if callable(getattr(made, n, None))), None)
-        if method is None:
-            own = ", ".join(n for n in dir(made) if not n.startswith("_")) or "nothing"
-            raise AdapterError("{}: {} has no forward(); it has {}".format(adapter.target, adapter.who, own))
-        who, meanings, momentum = adapter.who + "." + method, adapter.meanings, adapter.momentum
-        self.forward = bind(getattr(made, method), who, ("x", *_FLAGS), meanings, momentum, ("x",))
-        backward = getattr(made, "backward", None)
-        self.backward: Optional[Binding] = None
-        if callable(backward):
-            self.backward = bind(backward, adapter.who + ".backward", ("dy",), meanings, momentum, ("dy",))
-        self.switch = self._switch(adapter)
-
-    def _switch(self, adapter: "GivenNumpyObject") -> Callable[[bool], None]:
-        """What tells the object the mode where forward() has no argument for it."""
-        if any(self.forward.takes(flag) for flag in _FLAGS):
-            return lambda training: None
-        for name, value in vars(self.made).items():
-            role = adapter.meanings.told(name, _FLAGS, "") or role_of(name, _FLAGS, "")
-            if isinstance(value, (bool, np.bool_)) and isinstance(role, str):
-                found = role
-                return lambda training: setattr(self.made, name, training is (found == "training"))
-        train, evaluate = getattr(self.made, "train", None), getattr(self.made, "eval", None)
-        if callable(train) and callable(evaluate):
-            return lambda training: (train if training else evaluate)()
-        what = (
-            "{}: nothing tells {} training from inference: expected an argument of forward() or an attribute such as "
-            "training (--map ITS_NAME=training), or methods train() and eval()"
-        )
-        raise AdapterError(what.format(adapter.target, adapter.who))
-
-    def run(self, x: Array, training: bool) -> Any:
-        """The output; the first of several results."""
-        self.switch(training)
-        found = self.forward(x=x, training=training, inference=not training)
-        return found[0] if isinstance(found, tuple) and found else found
+def _gradient(name: str) -> str:
+    """Which gradient an attribute of that name holds; "" if none."""
+    owner, _, last = name.rpartition(".")
+    role = role_of(last, _GRADIENTS, "")
+    if role is None and owner in ("grads", "gradients", "grad"):
+        role = {"gamma": "dgamma", "beta": "dbeta"}.get(str(role_of(last, ("gamma", "beta"), "")))
+    return role or ""
 
 
 class GivenNumpyLayer(Layer):
@@ -85,22 +33,24 @@ class GivenNumpyLayer(Layer):
         self.spec = spec
         self.made = made
         self.place = place
-        self.calls = _Calls(adapter, made)
+        self.calls = Calls(adapter, made)
         self.names = adapter.state_names(spec, made, self)
 
     def inward(self, a: Array) -> Array:
-        """A copy with the channels where the object wants them."""
-        return np.array(np.moveaxis(a, self.spec.channel_axes[0], self.place), order="C")
+        """The array itself where its channels are where the object wants them, else a copy with them there."""
+        axis = self.spec.channel_axes[0]
+        return a if axis == self.place else np.array(np.moveaxis(a, axis, self.place), order="C")
 
     def outward(self, a: Any, like: Array) -> Any:
-        """A copy with the channels where the spec has them, rounded to the input's type where it is a wider one."""
+        """A result with the channels where the spec has them, rounded to the input's type where it is a wider one."""
         if not isinstance(a, np.ndarray):
             return a
         if a.dtype.kind == "f" and a.dtype.itemsize > like.dtype.itemsize:
             a = a.astype(like.dtype)
-        if a.ndim != like.ndim:
+        axis = self.spec.channel_axes[0]
+        if a.ndim != like.ndim or axis == self.place:
             return a
-        return np.array(np.moveaxis(a, self.place, self.spec.channel_axes[0]), order="C")
+        return np.array(np.moveaxis(a, self.place, axis), order="C")
 
     def train(self, x: Array, dy: Optional[Array] = None, update: bool = True) -> Step:
         """Call forward() in training mode, then backward()."""
@@ -110,28 +60,28 @@ class GivenNumpyLayer(Layer):
         return Step(y, **self.gradients(self.calls.backward(dy=self.inward(dy)), x))
 
     def gradients(self, returned: Any, x: Array) -> Dict[str, Any]:
-        """What backward() returned, in the order dx, dgamma, dbeta or by name; what is missing is an attribute."""
-        found: Dict[str, Any] = {}
-        if isinstance(returned, dict):
-            found = {str(role_of(str(k), _GRADIENTS, "")): v for k, v in returned.items()}
-        elif isinstance(returned, (tuple, list)):
-            found = dict(zip(_GRADIENTS, returned))
-        else:
-            found["dx"] = returned
-        for name, value in _held(self.made).items():
-            role = role_of(name.rpartition(".")[2], _GRADIENTS, "")
-            if role is None and name.partition(".")[0] in ("grads", "gradients", "grad"):
-                role = {"gamma": "dgamma", "beta": "dbeta"}.get(
-                    str(role_of(name.partition(".")[2], ("gamma", "beta"), ""))
-                )
-            if role is not None:
-                found.setdefault(role, value)
-        result = {"dx": self.outward(found.get("dx"), x)}
+        """The gradients that backward() returned or left as attributes."""
+        found = self.gradient_parts(returned)
+        result = {"dx": self.outward(found["dx"][0] if "dx" in found else None, x)}
         for name, has in (("dgamma", self.spec.scale), ("dbeta", self.spec.center)):
-            value = found.get(name)
-            if has and value is not None:
-                result[name] = np.array(value).reshape(self.spec.parameter_shape)
+            if has and name in found:
+                result[name] = np.array(found[name][0]).reshape(self.spec.parameter_shape)
         return result
+
+    def gradient_parts(self, returned: Any) -> Dict[str, Tuple[Any, str]]:
+        """What backward() returned, in the order dx, dgamma, dbeta or by name, and as attributes; each as code, too."""
+        found: Dict[str, Tuple[Any, str]] = {}
+        if isinstance(returned, dict):
+            items = [(str(role_of(str(k), _GRADIENTS, "")), v, "returned[{!r}]".format(k)) for k, v in returned.items()]
+        elif isinstance(returned, (tuple, list)):
+            items = [(role, v, "returned[{}]".format(i)) for i, (role, v) in enumerate(zip(_GRADIENTS, returned))]
+        else:
+            items = [("dx", returned, "returned")]
+        items += [(_gradient(name), value, written(name)) for name, value in held(self.made).items()]
+        for role, value, text in items:
+            if value is not None:
+                found.setdefault(role, (value, text))
+        return found
 
     def infer(self, x: Array, dy: Optional[Array] = None) -> Step:
         """Call forward() in inference mode."""
@@ -139,22 +89,24 @@ class GivenNumpyLayer(Layer):
 
     def state(self) -> State:
         """Return copies."""
-        held = _held(self.made)
+        there = held(self.made)
         kept: Dict[str, Any] = {
-            role: np.array(held[name]).reshape(self.spec.parameter_shape) if name in held else None
+            role: np.array(there[name]).reshape(self.spec.parameter_shape) if name in there else None
             for role, name in self.names.items()
         }
         return State(**kept)
 
     def set_state(self, state: State) -> None:
         """Copy what is given into attributes of the same shape."""
-        held = _held(self.made)
         for role, name in self.names.items():
             value = getattr(state, role)
             if value is not None:
-                there: Any = held.get(name)
-                fits = np.size(there) == value.size
-                _set(self.made, name, np.array(value).reshape(np.shape(there) if fits else value.shape))
+                assign(self.made, name, np.array(value).reshape(self.shape(name, value.size)))
+
+    def shape(self, name: str, size: int) -> Tuple[int, ...]:
+        """The shape in which the object has an attribute; a flat one where it has another number of elements."""
+        there: Any = held(self.made).get(name)
+        return np.shape(there) if np.size(there) == size else (size,)
 
 
 class GivenNumpyObject(Given):
@@ -206,25 +158,53 @@ class GivenNumpyObject(Given):
 
     def build(self, spec: Spec, state: State) -> Layer:
         """Return a layer around a new object."""
+        layer = self.layer(spec)
+        layer.set_state(state)
+        return layer
+
+    def layer(self, spec: Spec) -> GivenNumpyLayer:
+        """Return a layer around a new object, in the state that it has by itself."""
         if len(spec.axis) != 1:
             raise Unsupported("one channel axis, not {}".format(spec.axis))
         place = spec.channel_axes[0] if self.binding.takes("axis") else self.place(spec.rank)
         layer = GivenNumpyLayer(self, spec, self.new_object(spec, spec.axis[0]), place)
         if not self._checked:
             self._checked = True
-            self.meanings.check(self.who, [*self.binding.roles.values(), *_held(layer.made)])
-        layer.set_state(state)
+            self.meanings.check(self.who, [*self.binding.roles.values(), *held(layer.made)])
         return layer
 
     def state_names(self, spec: Spec, made: Any, layer: GivenNumpyLayer) -> Dict[str, str]:
         """Which attribute holds what. Where they are made with the first input, there is one for them."""
         wanted = parameter_names(spec)
         try:
-            return find_state(self.target, self.who, _held(made), self.meanings, wanted)
+            return find_state(self.target, self.who, held(made), self.meanings, wanted)
         except AdapterError:
             shape = [2 if n is None else n for n in spec.shape]
             layer.calls.run(layer.inward(np.arange(float(np.prod(shape)), dtype=spec.dtype).reshape(shape)), True)
-            return find_state(self.target, self.who, _held(made), self.meanings, wanted)
+            return find_state(self.target, self.who, held(made), self.meanings, wanted)
+
+    def spelling(self, spec: Spec) -> Dict[str, str]:
+        """The object's arguments, its calls, where its state and gradients are, where its channels are."""
+        texts = {**texts_of(spec), "axis": repr(spec.axis[0]), "affine": repr(spec.center and spec.scale)}
+        layer = self.layer(spec)
+        x = np.arange(float(np.prod(tiny(spec))), dtype=spec.dtype).reshape(tiny(spec))
+        late = [name for name in layer.names.values() if name not in held(self.new_object(spec, spec.axis[0]))]
+        found = {
+            **self.spelled_making(self.binding, {**texts, "dtype": "np.dtype({!r})".format(spec.dtype)}),
+            **{role: written(name) for role, name in layer.names.items()},
+            "place": str(layer.place),
+            "first": repr(layer.inward(x).shape) if late else "",
+        }
+        for role, name in layer.names.items():
+            found["shape of " + role] = repr(layer.shape(name, int(np.prod(spec.parameter_shape))))
+        for op, training in (("infer", False), ("train", True)):
+            layer.calls.run(layer.inward(x.copy()), training)
+            found[op], found["before " + op] = layer.calls.text(training), layer.calls.switching[training]
+        if layer.calls.backward is not None:
+            found["backward"] = "$layer.backward({})".format(layer.calls.backward.text({"dy": "$dy"}))
+            parts = layer.gradient_parts(layer.calls.backward(dy=layer.inward(x.copy())))
+            found.update({name: text for name, (_, text) in parts.items() if name in _GRADIENTS})
+        return found
 
     def place(self, rank: int) -> int:
         """Where the object has its channels: last or second, whichever is normalized; last where neither is."""
@@ -240,7 +220,7 @@ class GivenNumpyObject(Given):
         x = ((np.arange(np.prod(extents)) * 7) % 11 - 4).reshape(extents).astype("float32")
         shape = tuple(3 if a == place else None for a in range(rank))
         try:
-            y = _Calls(self, self.new_object(Spec(shape, (place,), 1e-5, 0.9), place)).run(x, training=True)
+            y = Calls(self, self.new_object(Spec(shape, (place,), 1e-5, 0.9), place)).run(x, training=True)
         except Exception:
             return False
         if not isinstance(y, np.ndarray) or y.shape != x.shape:

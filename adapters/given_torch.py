@@ -10,7 +10,7 @@ import numpy as np
 
 from adapters.checks import kind_of
 from adapters.common import parameter_names
-from adapters.given import Given, values_of
+from adapters.given import Given, texts_of, tiny, values_of
 from adapters.interface import Array, Capabilities, Conventions, Description, Layer, Spec, State, Step, Unsupported
 from adapters.naming import AdapterError, Options
 from adapters.signature import bind, find_state
@@ -26,6 +26,8 @@ class GivenTorchLayer(TorchLayer):
         super().__init__(spec, module)
         self.names = names
         self.device = device
+        #: Names of the parameters that the spec does without.
+        self.removed: List[str] = []
 
     def tensor(self, role: str) -> Any:
         """The parameter or buffer of that role, or None."""
@@ -170,21 +172,36 @@ class GivenTorchModule(Given):
         if not self._checked:
             self._checked = True
             self.meanings.check(self.who, [*self.binding.roles.values(), *held])
-        self._remove(layer, [name for name in ("gamma", "beta") if name not in wanted], held)
-        return layer
-
-    def _remove(self, layer: GivenTorchLayer, unwanted: List[str], held: List[str]) -> None:
-        """Set a parameter that the spec does without to None, as torch's own modules have it."""
-        for role in unwanted:
-            try:
-                found = find_state(self.target, self.who, held, self.meanings, [role])[role]
-            except AdapterError:
-                continue
-            path, _, last = found.rpartition(".")
+        layer.removed = self._unwanted([name for name in ("gamma", "beta") if name not in wanted], held)
+        for name in layer.removed:
+            path, _, last = name.rpartition(".")
             owner = layer.module
             for part in path.split(".") if path else []:
                 owner = getattr(owner, part)
             setattr(owner, last, None)
+        return layer
+
+    def _unwanted(self, roles: List[str], held: List[str]) -> List[str]:
+        """Parameters that the spec does without: they become None, as torch's own modules have it."""
+        return [name for role in roles for name in self._named(role, held)]
+
+    def _named(self, role: str, held: List[str]) -> List[str]:
+        try:
+            return [find_state(self.target, self.who, held, self.meanings, [role])[role]]
+        except AdapterError:
+            return []
+
+    def spelling(self, spec: Spec) -> Dict[str, str]:
+        """The module's arguments, and the names of its parameters and buffers."""
+        texts = {**texts_of(spec), "axis": "1", "dtype": "torch." + spec.dtype, "device": repr(self.device)}
+        texts["affine"] = repr(spec.center or spec.scale)
+        layer = self.layer(spec)
+        return {
+            **self.spelled_making(self.binding, texts),
+            **layer.names,
+            "removed": " ".join(layer.removed),
+            "device": self.device,
+        }
 
     def restore(self, spec: Spec, path: str) -> Layer:
         """Return a layer around a new module that loads a saved state_dict."""
@@ -200,6 +217,8 @@ class _FunctionModule(torch.nn.Module):  # type: ignore[misc]
         super().__init__()
         self.call = binding
         self.spec = spec
+        #: How many results the function returned in its last call; 0 where it returned y alone.
+        self.returned = 0
         channels = spec.parameter_shape[0]
         self.weight = torch.nn.Parameter(torch.ones(channels)) if spec.scale else None
         self.bias = torch.nn.Parameter(torch.zeros(channels)) if spec.center else None
@@ -221,6 +240,7 @@ class _FunctionModule(torch.nn.Module):  # type: ignore[misc]
                 "axis": 1,
             }
         )
+        self.returned = len(found) if isinstance(found, tuple) else 0
         if not isinstance(found, tuple):
             return found
         if self.training and len(found) == 3:
@@ -252,3 +272,16 @@ class GivenTorchFunction(GivenTorchModule):
         """Return a module around the function."""
         made = _FunctionModule(self.binding, spec)
         return made.to(device=self.device, dtype=getattr(torch, spec.dtype))
+
+    def spelling(self, spec: Spec) -> Dict[str, str]:
+        """The function's arguments in training and in inference, and how many results it returns."""
+        layer = self.layer(spec)
+        state = {name: "$" + name if name in layer.names else "None" for name in _CALL[1:5]}
+        found = {"device": self.device}
+        x = torch.arange(float(np.prod(tiny(spec)))).reshape(tiny(spec)).to(getattr(torch, spec.dtype))
+        for op, training in (("infer", False), ("train", True)):
+            layer.forward(x.transpose(1, spec.channel_axes[0]), training)
+            modes = {"training": repr(training), "inference": repr(not training)}
+            found[op] = self.binding.text({**texts_of(spec), "axis": "1", "x": "$x", **state, **modes})
+            found["returned by " + op] = str(layer.module.returned)
+        return found

@@ -1,7 +1,8 @@
 """A host: serves one adapter to another process over a pipe, with frames on the real standard output.
 
-Whatever the adapter prints goes to standard error. Requests are "load", "run", "attend" (a network's course) and
-"quit"; the end of the input ends the host. Started from an archive as ``PYTHON -I -u host.pyz``; runs on Python 3.6.
+Whatever the adapter prints goes to standard error. Requests are "load", "run", "attend" (a network's course), "spell"
+(how code without an adapter is used) and "quit"; the end of the input ends the host. Started from an archive as
+``PYTHON -I -u host.pyz``; runs on Python 3.6.
 """
 
 import faulthandler
@@ -16,6 +17,7 @@ import numpy as np
 
 from adapters import executor, wire
 from adapters.course import attend
+from adapters.given import spelled
 from adapters.interface import BatchNormAdapter, Capabilities
 from adapters.loader import described, last_lines
 from adapters.naming import Options
@@ -108,6 +110,8 @@ class Host:
                 self._run(value)
             elif kind == "attend":
                 self._attend(value)
+            elif kind == "spell":
+                self._answer("spelled", spelled(self._adapter, value))
             else:
                 raise wire.WireError("there is no request {!r}".format(kind))
             del request, value

@@ -125,6 +125,12 @@ class Binding:
         named = {self.roles[role]: value for role, value in values.items() if role in self.roles}
         return {**named, **self.constants}
 
+    def text(self, texts: Dict[str, str]) -> str:
+        """The arguments of a call as code, from expressions by role."""
+        named = {self.roles[role]: text for role, text in texts.items() if role in self.roles}
+        named.update({name: repr(value) for name, value in self.constants.items()})
+        return ", ".join("{}={}".format(name, text) for name, text in named.items())
+
     def __call__(self, **values: Any) -> Any:
         """Call the function."""
         return self.function(**self.arguments(values))

@@ -48,15 +48,17 @@ class Fact(NamedTuple):
         return self.op, self.key[1]
 
 
-def facts(run: Run, kind: Kind = "prob") -> list[Fact]:
-    """Everything that can be judged in a run, as far as it went; by the cheap bound what is clear, by others all."""
+def facts(run: Run, kind: Kind = "prob", beyond: bool = False) -> list[Fact]:
+    """Everything that can be judged in a run, as far as it went; by the cheap bound what is clear, by others all.
+
+    That ends at the first operation that no fault model knows, unless what is beyond it is asked for.
+    """
     judge = Judge(run, kind)
     found: list[Fact] = []
     with np.errstate(all="ignore"):
         found.extend(_built(run))
         for view in run.views:
-            if view.call.op not in ("train", "infer", "set_state", "get_state"):
-                # What another operation does to a layer no model says.
+            if not beyond and view.call.op not in ("train", "infer", "set_state", "get_state"):
                 break
             found.extend(_results(judge, view))
             found.extend(_state(run, view, kind))
@@ -72,7 +74,7 @@ def _fact(key: Key, op: str, got: Array, truth: Array, bound: Array, u: float, c
 
 
 def _results(judge: Judge, view: View) -> Iterator[Fact]:
-    if view.trace.step is None or view.call.op not in ("train", "infer"):
+    if view.trace.step is None or view.call.op not in ("train", "infer", "backward"):
         return
     numerics = judge.run.numerics
     clear = _CLEAR if judge.kind == "prob" else 1.0

@@ -61,6 +61,7 @@ class Example(NamedTuple):
     command: str
     script: Markup
     script_file: str
+    no_script: str
 
 
 class Mark(NamedTuple):
@@ -204,6 +205,7 @@ def _example(example: Counterexample, *, code: bool) -> Example:
         # Whole: a part of a script is no script.
         script=highlighted(example.script) if code else Markup(),
         script_file=example.script_file,
+        no_script=example.no_script,
     )
 
 

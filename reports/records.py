@@ -201,6 +201,8 @@ class Counterexample(Record, frozen=True, kw_only=True):
     #: A script that shows the failure with the framework and NumPy alone, and its file, relative to the results file.
     script: str = ""
     script_file: str = ""
+    #: Why there is no such script.
+    no_script: str = ""
 
 
 class Result(Record, frozen=True, kw_only=True, tag="result"):

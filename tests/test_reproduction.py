@@ -1,25 +1,26 @@
 """Scripts of failures: each runs on its own, exits with 1 while the implementation is wrong, else with 0."""
 
+import base64
 import importlib.util
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from adapters.interface import Array, Spec
 from adapters.program import Failure, Trace
-from conformance.case import Case, Given, Infer, SetState, Start, Train, given
+from conformance._layouts import LAYOUTS, lay_out
+from conformance.case import Case, Infer, SecondOrder, SetState, Start, Train, given
 from conformance.explain import Smallest, judge_case
 from conformance.pool import draw
-from conformance.reproduction import Failing, array, script
+from conformance.reproduction import Failing, script
+from conformance.reproduction_layouts import array, laid_out
 from conformance.requirements import CATALOGUE
 from conformance.session import open_session
 from tests._judged import SPEC, case, infer, run, traced, train, values, with_state, with_step
+from tests._scripts import FAILING, Given, Ran, nothing, shows, text_of
 
-ROOT = Path(__file__).parents[1]
-FAILING = Failing("BN-999", 'A claim with "quotes" and γ.', "somebody's own")
 FORMULATIONS = [
     ("adapters.torch_module:TorchBatchNorm", "torch"),
     ("adapters.keras_layer:KerasBatchNorm", "keras"),
@@ -39,24 +40,6 @@ class Norm(torch.nn.BatchNorm1d):
             mean, variance = self.running_mean, self.running_var
         return self.weight * (x - mean) / WRONG_OR_RIGHT + self.bias
 """
-
-
-class Ran:
-    """A script that was run in a process of its own."""
-
-    def __init__(self, text: str, folder: Path, path: str = "") -> None:
-        file = folder / "script.py"
-        file.write_text(text, encoding="utf-8")
-        done = subprocess.run(
-            [sys.executable, str(file)],
-            cwd=folder,
-            env={"PATH": "", "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
 
 
 def needs(module: str) -> None:
@@ -106,22 +89,8 @@ def test_native_code_computes_the_same(target: str, framework: str, tmp_path: Pa
         "dx": with_step(trace, 2, step=inference._replace(dx=inference.dx + 1)),
         "moving_variance": with_state(trace, 3, moving_variance=last.state.moving_variance + 1),
     }
-    if framework != "torch":
-        # Importing TensorFlow takes ten seconds: one quantity must do.
-        del made_up["y"], made_up["moving_variance" if framework == "keras" else "dx"]
     for quantity, wrong in made_up.items():
-        text = script(FAILING._replace(quantities=(quantity,)), target, (), [(case_, wrong)])
-        assert f"# What {quantity} should be" in text
-        assert "adapters" not in text
-        assert "conformance" not in text
-        ran = Ran(text, tmp_path)
-        assert (ran.code, ran.err if ran.code else "") == (0, "")
-        assert ran.out.startswith("0 of ")
-
-        other = Ran(text.replace("got = np.asarray(", "expected.flat[0] += 1\ngot = np.asarray("), tmp_path)
-        assert other.code == 1
-        assert f"{quantity}[0" in other.out
-        assert "1 of " in other.out
+        shows(quantity, target, case_, wrong)
 
 
 def test_a_wrong_torch_module(tmp_path: Path) -> None:
@@ -130,36 +99,20 @@ def test_a_wrong_torch_module(tmp_path: Path) -> None:
     file = tmp_path / "norm.py"
     wrong = WRONG.replace("WRONG_OR_RIGHT", "(torch.sqrt(variance) + self.eps)")
     file.write_text(wrong, encoding="utf-8")
-    adapter = tmp_path / "adapter.py"
-    adapter.write_text(
-        f"""
-import importlib.util
-from adapters.torch_module import TorchBatchNorm
-spec_ = importlib.util.spec_from_file_location("norm", {str(file)!r})
-norm = importlib.util.module_from_spec(spec_)
-spec_.loader.exec_module(norm)
-
-class Adapter(TorchBatchNorm):
-    def module(self, spec):
-        return norm.Norm(spec.parameter_shape[0], eps=spec.epsilon, momentum=1 - spec.decay)
-""",
-        encoding="utf-8",
-    )
+    module = Given(f"torch:{file}:Norm")
     case_ = case(train(6))
-    with open_session(f"{adapter}:Adapter", in_process=True) as session:
-        trace = session.run(case_.expanded)
 
-    text = script(FAILING._replace(quantities=("y",)), f"torch:{file}:Norm", (), [(case_, trace)])
+    text = text_of(FAILING._replace(quantities=("y",)), module.target, (case_, module.trace(case_)), spell=module.spell)
 
     ran = Ran(text, tmp_path)
     assert ran.code == 1, ran.err
     assert "elements of y are wrong (step 0, train)." in ran.out
     file.write_text(WRONG.replace("WRONG_OR_RIGHT", "torch.sqrt(variance + self.eps)"), encoding="utf-8")
-    assert Ran(text, tmp_path).code == 0
+    assert Ran(text).code == 0
 
 
 @pytest.mark.parametrize("id_", ["BN-101", "BN-102", "BN-302", "BN-406"])
-def test_an_adapter_of_somebodys_own(id_: str, tmp_path: Path) -> None:
+def test_an_adapter_of_somebodys_own(id_: str) -> None:
     """Any adapter's failures run from a script that loads its class; what is about y shows y, whatever is compared."""
     target = "conformance.zoo.statistics:UnbiasedNormalization"
     requirement = CATALOGUE[id_]
@@ -174,15 +127,15 @@ def test_an_adapter_of_somebodys_own(id_: str, tmp_path: Path) -> None:
         runs = [(c, session.run(c.expanded)) for c in (found.case, *others)]
     failing = Failing(id_, requirement.claim, target, tuple(w.quantity for w in found.evidence.worst))
 
-    text = script(failing, target, (), runs)
+    text = text_of(failing, target, *runs)
 
-    ran = Ran(text, tmp_path, str(ROOT))
-    assert ran.code == 1, ran.err
+    ran = Ran(text)
+    assert ran.code == 1
     assert "are wrong" in ran.out
     repaired = text.replace("conformance.zoo.statistics import UnbiasedNormalization", "x import y").replace(
         "from x import y", "from adapters.numpy_reference import NumpyReference as UnbiasedNormalization"
     )
-    assert Ran(repaired, tmp_path, str(ROOT)).code == 0
+    assert Ran(repaired).code == 0
 
 
 def test_what_raises(tmp_path: Path) -> None:
@@ -206,24 +159,31 @@ class Mine(NumpyReference):
         trace = session.run(case_.expanded)
     assert trace.failure is not None
 
-    text = script(FAILING, f"{adapter}:Mine", (), [(case_, trace)])
+    text = text_of(FAILING, f"{adapter}:Mine", (case_, trace))
 
-    ran = Ran(text, tmp_path, str(ROOT))
+    ran = Ran(text, tmp_path)
     assert ran.code == 1
     assert "no inference today" in ran.err
     adapter.write_text(adapter.read_text(encoding="utf-8").replace("raise", "return super().infer(x, dy) #"))
-    assert Ran(text, tmp_path, str(ROOT)).code == 0
+    assert Ran(text).code == 0
 
 
 def test_nothing_to_show() -> None:
-    """Where no result is off by itself, or nobody has said how to write such a target, there is no script."""
+    """Where no result is off, or there are no words for what was done, there is no script, and the reason is told."""
     right = case(train(3))
-    assert script(FAILING, "adapters.numpy_reference:NumpyReference", (), [(right, traced(right))]) == ""
     broken = Trace(None, (), (), failure=Failure("crash", "killed"))
-    assert script(FAILING, "cmd:./a.out", (), [(right, broken)]) == ""
-    strided = Case(SPEC, (Start(),), (Train(Given.of(values(4, 3), "strided")),))
-    assert script(FAILING, "mine:Adapter", (), [(strided, broken)]) == ""
-    assert script(FAILING, "mine:Adapter", (), [(right, broken)]) != ""
+    twice = Case(SPEC, (Start(),), (SecondOrder(given(values(4, 3)), given(values(4, 3)), given(values(4, 3))),))
+    large = Case(SPEC, (Start(),), (Train(given(values(100_000, 3))),))
+    for target, case_, trace, why in (
+        ("adapters.numpy_reference:NumpyReference", right, traced(right), "a comparison of several runs"),
+        ("numpy:mine:Norm", right, broken, "could not be asked how it is called"),
+        ("mine:Adapter", twice, broken, "no words for gradients of gradients"),
+        ("mine:Adapter", large, broken, "its inputs have 300000 elements"),
+    ):
+        made = script(FAILING, target, (), [(case_, trace)], nothing)
+        assert made.text == ""
+        assert why in made.why_none
+    assert script(FAILING, "mine:Adapter", (), [(right, broken)], nothing).text
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint16"])
@@ -235,11 +195,26 @@ def test_arrays_keep_every_bit(dtype: str, size: int) -> None:
     if size and dtype != "uint16":
         a[:4] = [np.inf, -np.inf, np.nan, -0.0]
 
-    namespace = {"np": np, "base64": __import__("base64")}
-    back = eval(array(a), namespace)
+    back = eval(array(a), {"np": np, "base64": base64})
 
     assert back.dtype == a.dtype
     assert back.tobytes() == a.tobytes()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(4, 3), (4, 2, 3)])
+def test_arrays_keep_their_layout(layout: str, shape: tuple[int, ...]) -> None:
+    """The lines of a layout give an array of the same values, strides and access."""
+    a = lay_out(np.array(np.broadcast_to(values(1, *shape[1:]), shape)), layout)  # type: ignore[arg-type]
+    namespace: dict[str, Any] = {"np": np, "x": np.array(a)}
+
+    exec("\n".join(laid_out("x", a, layout)), namespace)
+
+    x: Array = namespace["x"]
+    assert np.array_equal(x, a)
+    assert x.strides == a.strides
+    assert x.flags.writeable == a.flags.writeable
+    assert (x.ctypes.data % 16 > 0) >= (layout == "offset")
 
 
 def test_state_without_reading() -> None:
@@ -248,6 +223,6 @@ def test_state_without_reading() -> None:
     unread = Case(unread.spec, unread.starts, unread.program, "end")
     found = run(unread, "conformance.zoo.epsilon:EpsilonOutsideRoot")
 
-    text = script(FAILING, "conformance.zoo.epsilon:EpsilonOutsideRoot", (), [(unread, found.trace)])
+    text = text_of(FAILING, "conformance.zoo.epsilon:EpsilonOutsideRoot", (unread, found.trace))
 
     assert "# Step 0: train." in text
