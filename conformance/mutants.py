@@ -24,7 +24,7 @@ from conformance.requirements import CATALOGUE
 from conformance.session import InProcessSession, Session, SessionError
 from conformance.survey import judge_pooled
 from conformance.tally import Survey, Tally
-from reports.mutant_records import Exhibit, Fate, Kill
+from reports.mutant_records import Exhibit, Fate, Kill, Margin
 from reports.records import number
 
 #: Cases per family that every fault sees, so that the matrix shows more than its first killers.
@@ -111,7 +111,18 @@ class _Trial:
             cases=self.cases,
             checks=sum(survey.accounts.checks for survey in self.surveys.values()),
             seconds=round(self.seconds, 3),
+            margins=[] if subject.faulty else self._margins(),
         )
+
+    def _margins(self) -> list[Margin]:
+        """How close each quantity came to its bound, closest first."""
+        closest: dict[str, Margin] = {}
+        tallies = [tally for survey in self.surveys.values() for tally in survey.tallies.values()]
+        worst = [(w, tally.requirement.id) for tally in tallies if tally.worst for w in tally.worst.evidence.worst]
+        for element, id_ in sorted(worst, key=lambda entry: -entry[0].ratio):
+            margin = Margin(quantity=element.quantity, requirement=id_, ratio=number(element.ratio))
+            closest.setdefault(element.quantity, margin)
+        return list(closest.values())
 
 
 def fate(subject: Subject, killers: list[str]) -> Fate:

@@ -164,7 +164,7 @@ def run(subjects: "list[Subject]", head: "MutantsHeader", options: "Options", wo
 def summary(found: "Mutants") -> list[str]:
     """What the terminal shows: themes, kill matrix, what got away, the verdict."""
     from reports.mutant_records import WRONG
-    from reports.mutants import by_theme, sentence
+    from reports.mutants import by_theme, closest, sentence
 
     head = ("theme", "caught", "elsewhere", "survive", "pass", "flagged", "median s to kill")
     rows = [
@@ -181,6 +181,12 @@ def summary(found: "Mutants") -> list[str]:
     lines += [_kills(exhibit) for exhibit in found.exhibits if exhibit.faulty and exhibit.fate != "survivor"]
     open_ = [e for e in found.exhibits if e.fate in WRONG or e.fate == "caught elsewhere"]
     lines += ["", *(_away(exhibit) for exhibit in open_)] if open_ else []
+    near = closest(found.exhibits)
+    lines += (
+        ["", *(f"closest to its bound: {c.quantity} {c.ratio:.2f}, {c.name}, {c.requirement}" for c in near)]
+        if near
+        else []
+    )
     cases = sum(exhibit.cases for exhibit in found.exhibits)
     checks = sum(exhibit.checks for exhibit in found.exhibits)
     work = f"{cases} cases, {checks} requirement checks in {found.footer.seconds:.1f} s."

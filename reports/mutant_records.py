@@ -26,6 +26,14 @@ class Kill(Record, frozen=True, kw_only=True):
     message: str = ""
 
 
+class Margin(Record, frozen=True, kw_only=True):
+    """The example on which a quantity came closest to its bound: error / bound, up to 1."""
+
+    quantity: str
+    requirement: str
+    ratio: Number
+
+
 class Exhibit(Record, frozen=True, kw_only=True, tag="exhibit"):
     """A faulty implementation, or a correct variant, and what the requirements made of it."""
 
@@ -45,6 +53,8 @@ class Exhibit(Record, frozen=True, kw_only=True, tag="exhibit"):
     cases: int = 0
     checks: int = 0
     seconds: float = 0.0
+    #: Of a correct variant: each quantity's smallest margin, the smallest of all first.
+    margins: list[Margin] = msgspec.field(default_factory=list)
 
 
 class MutantsHeader(Record, frozen=True, kw_only=True, tag="header"):

@@ -27,6 +27,8 @@ WORDS: dict[Fate, str] = {
     "caught": "caught",
     "passes": "correct variants pass",
 }
+#: Error / bound from which a correct variant is near its bound.
+HALF = 0.5
 #: Pixels of a column of the matrix, and the height of a row.
 PITCH, HEIGHT = 13, 14
 
@@ -52,6 +54,16 @@ class Bin(NamedTuple):
     #: Of the fullest bin, and of all faults up to here, in percent.
     width: int
     share: int
+
+
+class Close(NamedTuple):
+    """How near to its bound a quantity of the correct variants came: the nearest, and how many came half way."""
+
+    quantity: str
+    ratio: float
+    name: str
+    requirement: str
+    half: int
 
 
 class Strength(NamedTuple):
@@ -95,6 +107,19 @@ def by_theme(exhibits: list[Exhibit]) -> list[tuple[str, Counter[Fate], float]]:
     ]
 
 
+def closest(exhibits: list[Exhibit]) -> list[Close]:
+    """Each quantity's smallest margin over all correct variants, the smallest first."""
+    found: dict[str, list[tuple[float, str, str]]] = {}
+    for exhibit in exhibits:
+        for margin in exhibit.margins:
+            entry = (float(margin.ratio), exhibit.name, margin.requirement)
+            found.setdefault(margin.quantity, []).append(entry)
+    return sorted(
+        (Close(quantity, *max(entries), sum(r > HALF for r, _, _ in entries)) for quantity, entries in found.items()),
+        key=lambda close: -close.ratio,
+    )
+
+
 def render(mutants: Mutants) -> str:
     """The page; the same run gives the same bytes."""
     header, exhibits = mutants.header, mutants.exhibits
@@ -122,6 +147,7 @@ def render(mutants: Mutants) -> str:
         "families": _families(faults, places, infos),
         "times": _bins([e.kills[0].cases for e in faults if e.kills], len(faults)),
         "themes": [(theme, members, "–" if math.isnan(t) else seconds(t)) for theme, members, t in by_theme(exhibits)],
+        "closest": closest(exhibits),
         "strengths": _strengths(faults, infos),
         "exhibits": sorted(exhibits, key=lambda e: (e.faulty is False, e.theme, e.name)),
         "links": links,

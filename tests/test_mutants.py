@@ -4,6 +4,7 @@ import re
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from conformance.families import FAMILIES, in_turn
@@ -11,8 +12,8 @@ from conformance.mutants import Options, Subject, TooLongError, fate, judge_all,
 from conformance.pool import Pool, draw
 from conformance.zoo import FAULTS, TRAINING_FAULTS, VARIANTS
 from reports._references import links
-from reports.mutant_records import read, write
-from reports.mutants import render, sentence
+from reports.mutant_records import Exhibit, Margin, read, write
+from reports.mutants import closest, render, sentence
 from tests._commands import invoke
 from tests.sample_mutants import exhibit, mutants
 
@@ -74,6 +75,11 @@ def test_judges_faults_and_variants(workers: int) -> None:
     assert caught.cases < passing.cases == 8
     assert passing.fate == "passes"
     assert passing.checks > 8 * 10
+    ratios = [float(margin.ratio) for margin in passing.margins]
+    assert ratios == sorted(ratios, reverse=True)
+    assert {"y", "dx", "moving_mean"} <= {margin.quantity for margin in passing.margins}
+    assert 0 < ratios[0] <= 1
+    assert not caught.margins
 
     (whole,) = judge_block([subject("decay-reversed")], pools(), Options(seen=2, whole=True))
     assert whole.cases == 8
@@ -177,6 +183,22 @@ def test_page_escapes_and_names_all() -> None:
     assert all(page.count(name) >= 2 for name in ("two", "three", "four"))
     assert "not by BN-102, which name it" in page
     assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+
+
+def test_smallest_margins() -> None:
+    """Of each quantity the page names the variant that came closest to its bound, and counts those above a half."""
+
+    def variant(name: str, **ratios: float) -> Exhibit:
+        margins = [Margin(quantity=quantity, requirement="BN-101", ratio=ratio) for quantity, ratio in ratios.items()]
+        return exhibit(
+            name, "passes", faulty=False, family="", named=[], kills=[], margins=msgspec.to_builtins(margins)
+        )
+
+    run = mutants(exhibit(), variant("near", y=0.9, dx=0.2), variant("far", y=0.6, dx=0.3))
+
+    assert closest(run.exhibits) == [("y", 0.9, "near", "BN-101", 2), ("dx", 0.3, "far", "BN-101", 0)]
+    assert '<a href="#x:near">near</a>' in render(run)
+    assert "Margins" not in render(mutants(exhibit()))
 
 
 def test_sentences() -> None:
