@@ -6,10 +6,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from conformance._tasks import Done
 from conformance.families import FAMILIES
 from conformance.runner import Event
 from conformance.unit import Concluded
-from conformance.workers import Done
 from reports.records import Result, Results
 from reports.verdict import Verdict
 

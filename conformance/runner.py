@@ -1,10 +1,11 @@
 """A whole run: draws the cases, runs the units, writes results as they come, and accounts for the time it took."""
 
+import contextlib
 import datetime as dt
 import functools
 import itertools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from adapters.interface import Conventions
 from conformance import kept
 from conformance import pool as pools
 from conformance._header import header, implementation
+from conformance._tasks import Done
 from conformance.agreement import Sample, agreements
 from conformance.families import FAMILIES, in_turn
 from conformance.grading import Measured
@@ -31,7 +33,7 @@ from conformance.unit import (
     observed_conventions,
     unexplained,
 )
-from conformance.workers import Done, run_all
+from conformance.workers import Crew, Place, run_all
 from reports.records import Footer, Header, Line, Outcome, Results
 from reports.settling_record import Settling
 from reports.store import Writer, read
@@ -133,8 +135,6 @@ class _Run:
 
     def __init__(self, plan: Plan, writer: Writer, interruptible: Interruptible, tell: Tell) -> None:
         self._plan, self._writer, self._interruptible, self._tell = plan, writer, interruptible, tell
-        #: Those of this process, where it does all the work itself.
-        self._sessions: Sessions | None = None
         self.books = _Books()
         #: Implementations that the first example has shown to be unusable.
         self._refused: set[str] = set()
@@ -156,17 +156,12 @@ class _Run:
             if done is not None:
                 self.books.add(done)
 
-    def prepare(self) -> None:
-        """Let the first host start, while the cases are drawn here."""
-        self._sessions = Sessions(self._plan)
-        self._sessions.prepare(self._plan.targets[0])
-
     def _say(self, name: str, line: str) -> None:
         self._tell(Event(said=f"{name}: {line}"))
 
-    def greet(self) -> None:
+    def greet(self, place: Place) -> None:
         """Meet what somebody else wrote before anything is drawn: whether it is plausible is known at once."""
-        sessions = self._sessions or Sessions(self._plan)
+        sessions = place if isinstance(place, Sessions) else Sessions(self._plan)
         for target in [target for target in self._plan.targets if is_stranger(target)]:
             self._tell(Event(doing=f"{target.name}: first example"))
             try:
@@ -176,7 +171,7 @@ class _Run:
                 self._tell(Event(said=str(error).split("\n", maxsplit=1)[0]))
                 continue
             self.books.imports[target.name] = seconds
-        if self._sessions is None:
+        if sessions is not place:
             sessions.close()
 
     def _units(self) -> list[Unit]:
@@ -187,12 +182,12 @@ class _Run:
         parts = [(rest, family) for rest in (False, True) for family in in_turn(plan.families, rest=rest)]
         return [Unit(target, family, rest) for target in plan.targets for rest, family in parts]
 
-    def draw(self, seed: int, cases: int) -> None:
+    def draw(self, place: Place, seed: int, cases: int) -> None:
         """Draw the cases of every family of the plan and keep them beside the results.
 
         Where the first failure ends the run, most need not be drawn at all.
         """
-        if self._plan.fail_fast and self._sessions is not None:
+        if self._plan.fail_fast and isinstance(place, Sessions):
             first, rest = (Larder(seed, cases, helping) for helping in ("first", "rest"))
             self._plan = self._plan._replace(pools=first, further=rest)
             return
@@ -213,13 +208,13 @@ class _Run:
         plan = self._plan
         pools.store([*plan.pools.values(), *(plan.further or {}).values()], plan.out / "cases.json")
 
-    def run(self, workers: int, cases: int) -> None:
+    def run(self, place: Place, cases: int) -> None:
         """Run the units; each one's records are written as it finishes."""
         units = self._units()
         cases = len(self._plan.targets) * sum(FAMILIES[family].count(cases) for family in self._plan.families)
         self._tell(Event(doing=f"running {cases} cases", cases_in_all=cases))
         tell = self._tell
-        for message in run_all(units, self._plan, workers, lambda n: tell(Event(cases_done=n)), self._sessions):
+        for message in run_all(units, self._plan, place, lambda n: tell(Event(cases_done=n))):
             if isinstance(message, float):
                 self.books.memory_mib = max(self.books.memory_mib, message)
             else:
@@ -263,26 +258,43 @@ class _Run:
             self.books.outcomes += [result.outcome for result in results]
 
 
+@contextlib.contextmanager
+def _place(plan: Plan, workers: int) -> Iterator[Place]:
+    """Where the work is done. While the cases are drawn here, the first hosts start."""
+    if workers > 1:
+        crew = Crew(plan, workers)
+        try:
+            yield crew
+        finally:
+            crew.dismiss()
+    else:
+        sessions = Sessions(plan)
+        sessions.prepare(plan.targets[0])
+        try:
+            yield sessions
+        finally:
+            sessions.close()
+
+
 def run(plan: Plan, header: Header, workers: int, tell: Tell) -> Results:
     """Run the plan and return its results, which have been written to ``plan.out`` line by line.
 
     An interruption, or a failure of the suite's own code, leaves a results file that is marked incomplete.
     """
     path = prepare(plan.out)
-    units = len(plan.targets) * len(plan.families)
+    workers = max(1, min(workers, len(plan.targets) * len(plan.families)))
     with Interruptible() as interruptible, Writer(path) as writer:
         writer.write(header)
         under_way = _Run(plan, writer, interruptible, tell)
         reason = ""
         try:
-            if min(workers, units) <= 1:
-                under_way.prepare()
-            under_way.greet()
-            under_way.draw(header.seed, header.cases_per_family)
-            under_way.run(workers, header.cases_per_family)
+            with _place(plan, workers) as place:
+                under_way.greet(place)
+                under_way.draw(place, header.seed, header.cases_per_family)
+                under_way.run(place, header.cases_per_family)
         except Interrupted as interruption:
             reason = f"interrupted by {interruption}"
             under_way.give_up(f"the run was {reason}")
         under_way.keep_cases()
-        writer.write(under_way.books.footer(reason, max(1, min(workers, units))))
+        writer.write(under_way.books.footer(reason, workers))
     return read(path)

@@ -79,6 +79,8 @@ class Sessions:
         """Close the sessions of all other implementations: a worker holds one framework in memory at a time."""
         for name in [n for n in self._open if n != target.name]:
             self._open.pop(name).close()
+        for name in [n for n in self._coming if n != target.name]:
+            self._coming.pop(name).add_done_callback(_close)
 
     def explaining_left(self, target: Target) -> float:
         """Seconds left for explaining this implementation's failures."""

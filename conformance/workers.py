@@ -1,37 +1,30 @@
 """Runs units of work, here or spread over worker processes that keep to one implementation while they can."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
-import sys
-import threading
-import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, NoReturn
+from typing import Any
 
+from conformance._tasks import Done, Progress, Task, guarded, not_done, serve
 from conformance.families import FAMILIES
 from conformance.plan import Plan
 from conformance.sessions import Sessions
 from conformance.tally import Survey
+from conformance.targets import Target
 from conformance.unit import (
     Concluded,
     Conclusion,
     Surveyed,
     Unit,
-    conclude,
     not_run,
     peak_memory_mib,
-    run_unit,
-    unexplained,
 )
-
-Progress = Callable[[int], None]
-Task = Unit | Conclusion
-Done = Surveyed | Concluded
 
 #: Where nobody says how many workers to start: so many at most, and one more for so many cases, since each imports the
 #: framework anew.
@@ -85,20 +78,6 @@ class Gathering:
         self._missing[name] = 0
 
 
-def run_all(
-    units: list[Unit], plan: Plan, workers: int, progress: Progress, sessions: Sessions | None = None
-) -> Iterator[Done | float]:
-    """Yield each unit as it is surveyed, each implementation as it is concluded, each worker's peak memory in MiB.
-
-    A unit that fails in the suite's own code, or whose worker dies, is not run, and says why; the others are. Sessions
-    of this process may have been opened before; they are closed.
-    """
-    if min(workers, len(units)) <= 1:
-        yield from _run_here(units, plan, progress, sessions or Sessions(plan))
-    else:
-        yield from _run_spread(units, plan, min(workers, len(units)), progress)
-
-
 def _run_here(units: list[Unit], plan: Plan, progress: Progress, sessions: Sessions) -> Iterator[Done | float]:
     gathering = Gathering(units, plan)
     concluded: set[str] = set()
@@ -106,44 +85,16 @@ def _run_here(units: list[Unit], plan: Plan, progress: Progress, sessions: Sessi
         for unit in units:
             if unit.target.name in concluded:
                 continue
-            done = _guarded(unit, plan, sessions, progress)
+            done = guarded(unit, plan, sessions, progress)
             assert isinstance(done, Surveyed)
             yield done
             conclusion = gathering.add(done)
             if conclusion is not None:
                 concluded.add(unit.target.name)
-                yield _guarded(conclusion, plan, sessions, progress)
+                yield guarded(conclusion, plan, sessions, progress)
     finally:
         sessions.close()
     yield peak_memory_mib()
-
-
-def _guarded(task: Task, plan: Plan, sessions: Sessions, progress: Progress) -> Done:
-    """Do a task and tell of each of its cases once, including those that it gave up."""
-    told = 0
-
-    def tell(cases: int) -> None:
-        nonlocal told
-        told += cases
-        progress(cases)
-
-    try:
-        return conclude(task, plan, sessions) if isinstance(task, Conclusion) else run_unit(task, plan, sessions, tell)
-    except Exception as error:
-        # A fault of the suite's own is loud, but must not cost the other units of a night.
-        traceback.print_exc(file=sys.stderr)
-        sessions.drop(task.target)
-        return _lost(task, plan, f"the suite itself failed: {type(error).__name__}: {error}")
-    finally:
-        if isinstance(task, Unit):
-            progress(len(task.pool(plan).cases) - told)
-
-
-def _lost(task: Task, plan: Plan, reason: str) -> Done:
-    """What a task comes to that could not be done."""
-    if isinstance(task, Unit):
-        return not_run(task, plan, reason)
-    return Concluded(task.target, unexplained(task, plan))
 
 
 @dataclass
@@ -155,28 +106,44 @@ class _Worker:
     last: str = ""
 
 
-class _Crew:
-    """The worker processes and the tasks that wait for them."""
+class Crew:
+    """The worker processes and the tasks that wait for them.
 
-    def __init__(self, units: list[Unit], plan: Plan) -> None:
-        self._waiting: list[Task] = list(units)
-        self._plan, self._gathering = plan, Gathering(units, plan)
+    They are hired before there is work: while the cases are drawn they import the suite and start their first hosts.
+    """
+
+    def __init__(self, plan: Plan, count: int) -> None:
+        self._plan = plan
+        self._waiting: list[Task] = []
+        self._gathering = Gathering([], plan)
         self._context = multiprocessing.get_context("spawn")
         self._processes: list[BaseProcess] = []
         #: Those that have not ended, by their connection.
         self.members: dict[Any, _Worker] = {}
+        for number in range(count):
+            self._hire(plan.targets[number % len(plan.targets)])
 
-    def hire(self) -> None:
-        """Start one more worker, if there is work for it."""
-        if not self._waiting:
-            return
+    def _hire(self, target: Target) -> _Worker:
+        """Start one more worker, which gets ready for a target."""
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(theirs, self._plan), daemon=False)
+        process = self._context.Process(target=serve, args=(theirs, self._plan, target), daemon=False)
         process.start()
         theirs.close()
         self._processes.append(process)
         self.members[ours] = _Worker(process, ours)
-        self._hand_out(self.members[ours])
+        return self.members[ours]
+
+    def begin(self, units: list[Unit], plan: Plan) -> None:
+        """Give all of them the plan with its cases, and work."""
+        self._plan, self._waiting, self._gathering = plan, list(units), Gathering(units, plan)
+        for worker in self.members.values():
+            self._begin(worker)
+
+    def _begin(self, worker: _Worker) -> None:
+        # One that is dead is found out by receiving from it.
+        with contextlib.suppress(OSError):
+            worker.connection.send(self._plan)
+        self._hand_out(worker)
 
     def receive(self, connection: Any) -> Done | float | int:
         """Take a worker's message: a task done, cases done, or its memory at its end."""
@@ -226,9 +193,10 @@ class _Crew:
         worker.connection.close()
         if worker.task is None:
             return 0
-        lost = _lost(worker.task, self._plan, f"its worker process {_ending(worker.process.exitcode)}")
+        lost = not_done(worker.task, self._plan, f"its worker process {_ending(worker.process.exitcode)}")
         self._take(None, lost)
-        self.hire()
+        if self._waiting:
+            self._begin(self._hire(worker.task.target))
         return lost
 
     def dismiss(self) -> None:
@@ -259,11 +227,25 @@ def _next_task(waiting: list[Task], last: str, busy: list[str]) -> Task:
     return waiting.pop(next(i for i, task in enumerate(waiting) if task.target.name == chosen))
 
 
-def _run_spread(units: list[Unit], plan: Plan, count: int, progress: Progress) -> Iterator[Done | float]:
-    crew = _Crew(units, plan)
+#: Where the work is done: in this process, in its sessions, or by a crew.
+Place = Sessions | Crew
+
+
+def run_all(units: list[Unit], plan: Plan, place: Place, progress: Progress) -> Iterator[Done | float]:
+    """Yield each unit as it is surveyed, each implementation as it is concluded, each worker's peak memory in MiB.
+
+    They are run in this process, with these sessions, or by a crew. A unit that fails in the suite's own code, or whose
+    worker dies, is not run, and says why; the others are. The sessions are closed, the crew is dismissed.
+    """
+    if isinstance(place, Sessions):
+        yield from _run_here(units, plan, progress, place)
+    else:
+        yield from _run_spread(units, plan, place, progress)
+
+
+def _run_spread(units: list[Unit], plan: Plan, crew: Crew, progress: Progress) -> Iterator[Done | float]:
     try:
-        for _ in range(count):
-            crew.hire()
+        crew.begin(units, plan)
         while crew.members:
             for connection in wait(list(crew.members)):
                 message = crew.receive(connection)
@@ -273,33 +255,3 @@ def _run_spread(units: list[Unit], plan: Plan, count: int, progress: Progress) -
                     yield message
     finally:
         crew.dismiss()
-
-
-def _serve(connection: "Connection[Any, Any]", plan: Plan) -> None:
-    """Run the units that come in, until None does or the run's own process is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
-    threading.Thread(target=_leave_with_parent, daemon=True, name="watches the run").start()
-    sessions = Sessions(plan)
-    try:
-        while (task := connection.recv()) is not None:
-            connection.send(_guarded(task, plan, sessions, connection.send))
-        sessions.close()
-        connection.send(peak_memory_mib())
-    except (EOFError, OSError):
-        # The run has ended without waiting for this worker.
-        pass
-    finally:
-        sessions.close()
-
-
-def _leave(_number: int, _frame: object) -> NoReturn:
-    raise SystemExit(0)
-
-
-def _leave_with_parent() -> None:
-    """End this process, and with it its host, as soon as the run's own is gone, whatever is under way."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

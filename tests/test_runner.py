@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from conformance import _tasks, runner, workers
 from conformance import pool as pools
-from conformance import runner, workers
 from conformance.conversation import Timeouts
 from conformance.interruption import Interrupted
 from conformance.plan import Plan
@@ -231,7 +231,7 @@ def test_a_fault_of_the_suite_costs_its_unit(
             raise ZeroDivisionError("the suite divides by zero")
         return genuine(unit, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(workers, "run_unit", faulty)
+    monkeypatch.setattr(_tasks, "run_unit", faulty)
     found = run(Plan(resolve(["numpy"]), ("BN-101", "BN-201", "BN-301"), {}, tmp_path), 8)
     assert [r.outcome for r in found.results] == ["pass", "no run", "pass"]
     assert "the suite itself failed: ZeroDivisionError: the suite divides by zero" in found.results[1].reason
@@ -248,7 +248,7 @@ def interrupt_in(family: int, monkeypatch: pytest.MonkeyPatch) -> None:
             raise Interrupted("SIGINT")
         return genuine(unit, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(workers, "run_unit", interrupted)
+    monkeypatch.setattr(_tasks, "run_unit", interrupted)
 
 
 def test_an_interruption_keeps_what_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
