@@ -8,7 +8,7 @@ import math
 from hypothesis import HealthCheck, Phase, given, seed, settings, target
 
 from conformance.capability import refusal
-from conformance.case import Case
+from conformance.case import Case, Reload
 from conformance.families import FAMILIES
 from conformance.pool import Pool, Pooled, choices_of
 from conformance.session import Session, SessionError
@@ -37,6 +37,8 @@ def seek(pool: Pool, found: Survey, session: Session, count: int) -> None:
     )
     @given(cases(FAMILIES[pool.family], specs))
     def climb(case: Case) -> None:
+        if _starts_a_process(case):
+            return
         ratios = _judged(Pooled(case, choices_of(case, pool.specs), pool.family), found, session)
         for id_, ratio in ratios.items():
             if 0 < ratio < math.inf:
@@ -46,6 +48,11 @@ def seek(pool: Pool, found: Survey, session: Session, count: int) -> None:
         climb()
     except _Stopped as stopped:
         found.stopped[pool.family] = str(stopped)
+
+
+def _starts_a_process(case: Case) -> bool:
+    """Whether the case starts a host anew: climbing from one would import the framework at every step."""
+    return any(isinstance(step, Reload) and step.through == "process" for step in case.program)
 
 
 def _judged(pooled: Pooled, found: Survey, session: Session) -> dict[str, float]:

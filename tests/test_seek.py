@@ -1,11 +1,15 @@
 """Tests of seeking: cases with larger errors are found, counted like any other, and can be shrunk."""
 
+import pytest
+
+from conformance.case import Case, Reload
 from conformance.explain import shrink
-from conformance.pool import draw
+from conformance.pool import Pooled, draw
 from conformance.requirements import CATALOGUE
 from conformance.seek import seek
-from conformance.session import open_session
+from conformance.session import Session, open_session
 from conformance.survey import survey
+from conformance.tally import Survey
 
 NUMPY = "adapters.numpy_reference:NumpyReference"
 
@@ -49,3 +53,21 @@ def test_nothing_is_sought_where_nothing_is_supported() -> None:
         seek(pool, found, session, 5)
 
     assert found.accounts.cases == 0
+
+
+def test_no_process_is_sought(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Climbing stays in one host: each step of a climb from a case that starts another would import the framework."""
+    pool = draw(7, 1, 4)
+    judged: list[Case] = []
+
+    def judge(pooled: Pooled, found: Survey, session: Session) -> dict[str, float]:
+        judged.append(pooled.case)
+        return {}
+
+    monkeypatch.setattr("conformance.seek._judged", judge)
+    with open_session(NUMPY, in_process=True) as session:
+        found = survey(pool._replace(cases=()), CATALOGUE.values(), session)
+        seek(pool, found, session, 400)
+
+    ways = {step.through for case in judged for step in case.program if isinstance(step, Reload)}
+    assert ways == {"state", "file", "checkpoint"}
