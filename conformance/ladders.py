@@ -44,7 +44,7 @@ _COUNTS = (1024, 65536, 4096, 16384, 65536)
 #: What is drawn beside these for one or two channels: seldom, so that only a nightly run is sure to meet it.
 _VERY_LONG = 1 << 20
 #: Elements of a long input, over all channels.
-_LONGEST = 1 << 19
+_LONGEST = 1 << 18
 
 
 def channels(draw: st.DrawFn, ladder: Ladder, spec: Spec) -> tuple[Channel, ...]:

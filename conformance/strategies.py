@@ -90,10 +90,12 @@ def sizes(draw: st.DrawFn, rank: int, extents: Extents, channels: int) -> tuple[
         extent = draw(among(SPATIAL), label="extent")
         chosen.append(extent if math.prod(chosen) * extent * channels <= LARGEST else 1)
     which = draw(whole(0, reduced - 1), label="which") if extents != "free" and reduced > 1 else 0
+    # Beside a long extent the others are short.
+    if extents == "large" or (extents == "as channels" and math.prod(chosen) * channels**2 > LARGEST_OF_ALL):
+        chosen = [2 if k == 0 else 1 for k in range(reduced)]
     if extents == "as channels":
         chosen[which] = channels
     if extents == "large":
-        chosen = [2 if k == 0 else 1 for k in range(reduced)]
         fitting = tuple(extent for extent in LARGE if extent * channels * chosen[0] <= LARGEST_OF_ALL)
         chosen[which] = draw(among(fitting or LARGE[:1]), label="large")
     return tuple(chosen)
