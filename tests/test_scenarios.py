@@ -1,5 +1,6 @@
 """Tests of the training scenarios: right uses pass, wrong ones and faults that only training shows are caught."""
 
+import gzip
 import re
 import signal
 import struct
@@ -302,6 +303,26 @@ class TestMnist:
         path.write_bytes(path.read_bytes()[:left])
 
         with pytest.raises(UsageError, match=r"train-images-idx3-ubyte is truncated"):
+            data.mnist(tmp_path)
+
+    def test_damaged(self, tmp_path: Path) -> None:
+        """A compressed file with a byte that is wrong is named, and one that ends early."""
+        self.all(tmp_path)
+        plain = self.write(tmp_path, "train-images-idx3-ubyte", np.arange(30 * 28 * 28).reshape(30, 28, 28) % 256)
+        whole = gzip.compress(plain.read_bytes())
+        plain.unlink()
+        path = tmp_path / f"{plain.name}.gz"
+        for damaged in (whole[:40] + b"\xff" * 40 + whole[80:], whole[:-100], whole[:5]):
+            path.write_bytes(damaged)
+            with pytest.raises(UsageError, match=r"train-images-idx3-ubyte.gz (cannot be read|is truncated)"):
+                data.mnist(tmp_path)
+
+    def test_other_extents(self, tmp_path: Path) -> None:
+        """Images of other extents are named; what a header claims is not believed before that."""
+        self.all(tmp_path)
+        path = tmp_path / "train-images-idx3-ubyte"
+        path.write_bytes(struct.pack(">HBB3I", 0, 8, 3, 2**32 - 1, 2**32 - 1, 2**32 - 1))
+        with pytest.raises(UsageError, match="not images of 28 x 28"):
             data.mnist(tmp_path)
 
     def test_other_file(self, tmp_path: Path) -> None:

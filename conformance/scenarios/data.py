@@ -2,7 +2,9 @@
 
 import gzip
 import importlib.util
+import math
 import struct
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,8 +103,8 @@ def mnist(folder: Path) -> Samples:
     for part, (images, labels) in pairs.items():
         if len(images) != len(labels):
             raise UsageError(f"{folder}: {part} has {len(images)} images, but {len(labels)} labels")
-        if labels.max(initial=0) > 9 or not len(labels) or images.shape[1:] != (SIDE, SIDE):
-            raise UsageError(f"{folder}: {part} holds no images of {SIDE} x {SIDE} pixels with labels from 0 to 9")
+        if labels.max(initial=0) > 9 or not len(labels):
+            raise UsageError(f"{folder}: {part} holds no images with labels from 0 to 9")
     images = np.concatenate([parts[0], parts[2]]) / 255.0
     return Samples(images, np.concatenate([parts[1], parts[3]]).astype(np.int64), len(parts[0]), "MNIST")
 
@@ -127,10 +129,12 @@ def read_idx(path: Path, rank: int, most: int) -> Array:
             if (zero, kind, dimensions) != (0, _TYPE, rank):
                 raise UsageError(f"{path} is no IDX file of bytes in {rank} dimension{'s' if rank > 1 else ''}")
             extents = struct.unpack(f">{rank}I", head[4:])
+            if any(extent != SIDE for extent in extents[1:]):
+                raise UsageError(f"{path} holds arrays of {extents[1:]}, not images of {SIDE} x {SIDE} pixels")
             shape = (min(extents[0], most), *extents[1:])
-            body = file.read(int(np.prod(shape, dtype=np.int64)))
-    except (OSError, EOFError) as error:
+            body = file.read(math.prod(shape))
+    except (OSError, EOFError, zlib.error) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
-    if len(body) < np.prod(shape, dtype=np.int64):
-        raise UsageError(f"{path} is truncated: {len(body)} bytes of data, where {shape} need {np.prod(shape)}")
+    if len(body) < math.prod(shape):
+        raise UsageError(f"{path} is truncated: {len(body)} bytes of data, where {shape} need {math.prod(shape)}")
     return np.frombuffer(body, np.uint8).reshape(shape)
