@@ -5,7 +5,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from reports import _plots
-from reports._format import clip, element, ratio, times_bound
+from reports._format import clip, element, ratio, times_bound, without_home
 from reports._grid import Grid
 from reports._text import Places, about, highlighted, rerun, slug, title
 from reports.records import (
@@ -148,13 +148,13 @@ def _failure(
         implementation=result.implementation,
         outcome=result.outcome,
         kind=slug(result.outcome),
-        reason=clip(result.reason, _CODE),
+        reason=clip(without_home(result.reason), _CODE),
         proven=_proven(result.proven_ratio),
         figures=_figures(result),
         examples=[] if brief else [_example(example, code=number < _WHOLE) for example in result.counterexamples],
         bars=bars,
         marks=_marks(result, bars) if bars else [],
-        stderr=clip("\n".join(result.stderr), _STDERR),
+        stderr=clip(without_home("\n".join(result.stderr)), _STDERR),
         command=rerun(header, result.requirement, by),
         brief=brief,
     )
@@ -195,7 +195,7 @@ def _example(example: Counterexample, *, code: bool) -> Example:
         kind=slug(example.kind),
         heading=_KINDS[example.kind],
         ratio=times_bound(example.ratio) if example.mismatches else "",
-        message=clip(example.message, _CODE),
+        message=clip(without_home(example.message), _CODE),
         facts=example.facts,
         elements=[_element(mismatch) for mismatch in example.mismatches[:_MISMATCHES]],
         more_elements=max(len(example.mismatches) - _MISMATCHES, 0),

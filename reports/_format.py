@@ -1,6 +1,7 @@
 """Turns numbers, counts and other people's text into what a reader sees."""
 
 import math
+import re
 import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,6 +11,8 @@ from reports.records import Number, real
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 #: Format characters that do no harm: zero-width (non-)joiners build the letters of several scripts.
 _JOINERS = "\u200c\u200d"
+#: Home folders of Linux, macOS and Windows, where a path begins with one.
+_HOME = re.compile(r"(?<![\w~./\\-])(?:/(?:home|Users)/[^/\s\"']+|/root|[A-Za-z]:\\Users\\[^\\\s\"']+)(?=[/\\])")
 
 
 def power_of_two(exponent: int) -> str:
@@ -109,6 +112,11 @@ def date(text: str) -> str:
 def clip(text: str, length: int) -> str:
     """Cut a text that is longer than anyone reads, and say so."""
     return text if len(text) <= length else f"{text[:length]}… ({thousands(len(text) - length)} more characters)"
+
+
+def without_home(text: str) -> str:
+    """Write "~" for a home folder: whose it was does not matter to a reader."""
+    return _HOME.sub("~", text)
 
 
 def visible(text: str) -> str:

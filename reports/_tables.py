@@ -1,14 +1,15 @@
 """Arranges the tables of a report: agreement, conventions, open questions, environment and accounting."""
 
+import re
 from collections import Counter
 from typing import NamedTuple
 
 from reports import _plots
 from reports._environments import split
-from reports._format import count, ratio, seconds, short_ratio, thousands, times_bound
+from reports._format import count, ratio, seconds, short_ratio, thousands, times_bound, without_home
 from reports._grid import Grid
 from reports._text import about, slug
-from reports.records import Agreement, Footer, Header, Outcome, Results
+from reports.records import Agreement, Footer, Header, Implementation, Outcome, Results
 
 #: Names of implementations in one row of a table, rows of the agreement, and pairs that are shown by quantity.
 _NAMED, _ROWS, _PAIRS = 6, 24, 80
@@ -175,7 +176,7 @@ def environment(header: Header, results: Results) -> list[tuple[str, str]]:
         ("Profile", f"{header.profile}, {count(header.cases_per_family, 'case')} per family"),
         ("Seed", str(header.seed)),
         ("Run", header.run),
-        ("Results", results.source),
+        ("Results", without_home(results.source)),
         *((name.replace("_", " ").capitalize(), value) for name, value in header.environment.items()),
     ]
     return [(name, value) for name, value in facts if value]
@@ -183,7 +184,19 @@ def environment(header: Header, results: Results) -> list[tuple[str, str]]:
 
 def installed(grid: Grid) -> list[tuple[str, str, dict[str, str], list[str]]]:
     """List what stood behind each implementation: a line, further versions, notes."""
-    return [(who.name, who.no_run or about(who), who.details, who.notes) for who in grid.implementations]
+    return [
+        (who.name, without_home(who.no_run) or about(who), _details(who), [without_home(note) for note in who.notes])
+        for who in grid.implementations
+    ]
+
+
+def _details(who: Implementation) -> dict[str, str]:
+    """Further versions; a path within an environment of the suite begins with the environment's own folder."""
+    return {
+        name: re.sub(r"^.*[/\\]environments[/\\](?=[^/\\]+[/\\])", "", without_home(value))
+        for name, value in who.details.items()
+        if name != "pid"
+    }
 
 
 def account(footer: Footer) -> Account:

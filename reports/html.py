@@ -23,7 +23,7 @@ from reports import (
     _versions,
 )
 from reports._environments import environments, part
-from reports._format import clip, count, date, seconds, visible
+from reports._format import clip, count, date, seconds, visible, without_home
 from reports._grid import Grid, complete_grid
 from reports._payload import payload
 from reports._plots import ROW_SCALE, scale_ticks
@@ -92,7 +92,7 @@ def render(results: Results, figures: Figures | None = None) -> str:
         "rows": len(grid.requirements),
         "failing": sum(found.tally[outcome] for outcome in EXIT_1),
         "data": payload(grid, results.header, where, _matrix.shown(grid)),
-        "source": results.source,
+        "source": without_home(results.source),
     }
     html = environment().get_template("page.html.j2").render(page)
     return html.encode("utf-8", "backslashreplace").decode("utf-8")

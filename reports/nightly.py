@@ -11,7 +11,7 @@ import msgspec
 from markupsafe import Markup
 
 from reports import _failures, nightly_strips
-from reports._format import clip, count, date, listing, ratio, times_bound
+from reports._format import clip, count, date, listing, ratio, times_bound, without_home
 from reports._grid import complete_grid
 from reports._text import WORDS, Places, places, slug
 from reports.history_digest import Cell
@@ -224,7 +224,7 @@ def _shift(shift: Shift) -> Entry:
 
 def _missing(missing: Missing) -> Entry:
     what = f"{count(missing.cells, 'check')}: {missing.outcome}" if missing.cells else missing.outcome
-    why = f"{missing.reason}; " if missing.reason else ""
+    why = f"{without_home(missing.reason)}; " if missing.reason else ""
     return Entry(missing.implementation, f"{what}; {clip(why, 400)}{'new tonight' if missing.lately else 'as before'}")
 
 

@@ -23,6 +23,8 @@ CLOSE = 0.25
 HELD: frozenset[Outcome] = frozenset({"pass", "deviates"})
 #: Where a failure is known to show in some data alone, it comes and goes, and that is no news.
 _COMES_AND_GOES: frozenset[Outcome] = HELD | {"known failure"}
+#: Facts on where something lies: an environment that is resolved anew lies elsewhere, and that is no news.
+_PLACES = {"executable"}
 _MENDED: frozenset[Outcome] = HELD | {"stale known failure"}
 
 
@@ -204,6 +206,8 @@ def _differences(before: dict[str, str], now: dict[str, str]) -> list[Shift]:
     """The facts that differ; a version is told with the name of its framework."""
     found = []
     for fact in dict.fromkeys([*before, *now]):
+        if fact in _PLACES:
+            continue
         was, is_ = before.get(fact, ""), now.get(fact, "")
         version = fact == "version"
         if was != is_:

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests._chromium import ARGUMENTS, CHROMIUM
+
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "gallery"
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu"]
 WIDTH = 1000
 
 WRONG = "conformance.zoo.numerics:OnePassDeclaredTwoPass"
@@ -99,10 +100,9 @@ def pictures(folder: Path, out: Path, shown: Sequence[Picture] = SHOWN) -> list[
     """Take the pictures of the pages in a folder."""
     from playwright.sync_api import sync_playwright
 
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     out.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         made = [_taken(browser, picture, folder, out) for picture in shown]
         browser.close()
     return made

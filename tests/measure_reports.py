@@ -4,7 +4,6 @@ Printed are the size of the page, the time that it takes to make, to be ready in
 environment, and its elements. On a busy machine only the size and the processor seconds mean anything.
 """
 
-import shutil
 import statistics
 import sys
 import tempfile
@@ -15,10 +14,10 @@ from typing import Any
 from playwright.sync_api import sync_playwright
 
 from reports.html import render
+from tests._chromium import ARGUMENTS, CHROMIUM
 from tests.sample_large import FULL, large
 from tests.sample_results import sample
 
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu"]
 READY = "performance.getEntriesByType('navigation')[0].domComplete"
 SWITCH = """number => {
   const chooser = document.querySelector("select.place");
@@ -58,7 +57,7 @@ def main(folder: Path) -> None:
     file.write_text(html, encoding="utf-8")
     print(f"{len(results.results)} cells of {FULL[0]} requirements, {FULL[1]} implementations, {FULL[2]} environments")
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         found = measured(browser.new_page(viewport={"width": 1440, "height": 900}), file.absolute().as_uri())
         browser.close()
     for name, value in {"size in kB (400)": len(html.encode()) / 1000, **spent, **found}.items():

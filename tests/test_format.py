@@ -45,3 +45,20 @@ def test_visible_text_stays_as_it_is(text: str) -> None:
     assert _format.visible(seen) == seen
     if text.isprintable():
         assert seen == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("/home/ann/src/norm.py", "~/src/norm.py"),
+        ("/root/x", "~/x"),
+        ("in '/Users/bob/a b/c.py', line 3", "in '~/a b/c.py', line 3"),
+        (r"C:\Users\bob\x.py", r"~\x.py"),
+        ("/srv/home/ann/x", "/srv/home/ann/x"),
+        ("/rootless/x and ~/root/x", "/rootless/x and ~/root/x"),
+        ("/home/ann", "/home/ann"),
+    ],
+)
+def test_a_home_folder_is_shortened(text: str, shown: str) -> None:
+    """Where a path begins with somebody's home folder a tilde stands for it, and nowhere else."""
+    assert _format.without_home(text) == shown

@@ -1,6 +1,5 @@
 """The gallery's script makes its pages from real runs, and pictures of them; pages of one implementation."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from reports import selection
 from reports.records import Results
 from reports.store import ResultsError
 from tests import gallery
+from tests._chromium import CHROMIUM
 from tests.sample_large import environments_side_by_side
 
 FEW = ("--in-process", "--cases", "3", "-k", "BN-101 or BN-302 or BN-501", "--seed", "1")
@@ -29,7 +29,7 @@ def test_pages_and_pictures_come_from_real_runs(tmp_path: Path) -> None:
     assert 'id="matrix"' not in page
     assert 'id="matrix"' in (tmp_path / "matrix.html").read_text("utf-8")
     pytest.importorskip("playwright.sync_api", reason="no run: Playwright is not installed")
-    if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+    if CHROMIUM is None:
         pytest.skip("no run: no Chromium (apt-get install chromium)")
     shown = [picture for picture in gallery.SHOWN if picture.page != "nightly.html"]
     made = gallery.pictures(tmp_path, tmp_path / "pictures", shown)

@@ -1,7 +1,6 @@
 """Tests of the nightly page and the comparison in Chromium: network, accessibility, keyboard, phones, no scripts."""
 
 import datetime as dt
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,10 @@ from reports.nightly_changes import Night
 from reports.records import Counterexample
 from reports.verdict import FAILING
 from tests import measure_history
+from tests._chromium import WIDTHS, open_everything, passed_by_tab, violations
 from tests.sample_nights import Cells, after, results
 from tests.sample_results import hostile, sample
 from tests.test_nightly import crowd
-from tests.test_report_browser import ARGUMENTS, CHROMIUM, WIDTHS, Observed, Page, open_everything, violations
-
-playwright = pytest.importorskip("playwright.sync_api", reason="no run: Playwright is not installed")
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no run: no Chromium (apt-get install chromium)")
 
 STANDS: Cells = {("BN-101", "numpy"): ("fail", 2.0), ("BN-102", "torch@latest"): ("error", 0.0)}
 TONIGHT: Cells = {
@@ -55,38 +50,6 @@ def files(tmp_path_factory: pytest.TempPathFactory, night: Night) -> dict[str, P
     for name, page in pages.items():
         (folder / f"{name}.html").write_text(page, encoding="utf-8")
     return {name: folder / f"{name}.html" for name in pages}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Start Chromium once."""
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def open_page(browser: Any, files: dict[str, Path]) -> Iterator[Any]:
-    """Return a function that opens a page; afterwards there must have been no error, no dialog and no request."""
-    observed, contexts = Observed(), []
-
-    def opened(name: str, width: int = 1440, fragment: str = "", **options: Any) -> Page:
-        context = browser.new_context(viewport={"width": width, "height": 900}, reduced_motion="reduce", **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: observed.errors.append(str(error)))
-        page.on("dialog", lambda dialog: observed.errors.append(f"dialog: {dialog.message}"))
-        page.on("console", lambda message: observed.errors.append(message.text))
-        page.on("request", lambda request: observed.requests.append(request.url))
-        page.goto(files[name].as_uri() + fragment)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert observed.errors == []
-    assert {url.split("#")[0] for url in observed.requests} <= {path.as_uri() for path in files.values()}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -135,15 +98,7 @@ def failing(night: Night) -> set[str]:
 
 def test_keyboard_reaches_every_failure(open_page: Any, night: Night) -> None:
     """Tab alone passes through every new failure's article and every standing failure, each with its address."""
-    page = open_page("nightly")
-    reached: set[str] = set()
-    steps = 0
-    here = "document.activeElement.closest('details.more[id], article[id], li[id], body').id"
-    while page.keyboard.press("Tab") or page.evaluate("document.activeElement !== document.body"):
-        reached.add(page.evaluate(here))
-        steps += 1
-        assert steps < 500
-    assert reached >= failing(night)
+    assert passed_by_tab(open_page("nightly"), "details.more[id], article[id], li[id]") >= failing(night)
 
 
 def test_links_lead_to_the_cells(open_page: Any, night: Night) -> None:

@@ -1,10 +1,8 @@
 """Tests of the HTML report in Chromium: scripts, network, accessibility, keyboard, narrow screens, no scripts."""
 
 import csv
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -14,39 +12,12 @@ from reports._grid import complete_grid
 from reports._text import WITH_ARTICLE, places
 from reports.html import render
 from reports.records import Results
+from tests._chromium import WIDTHS, Observed, Page, clipped_rings, open_everything, passed_by_tab, violations
 from tests.sample_large import environments_side_by_side, large
 from tests.sample_mutants import exhibit, mutants
 from tests.sample_results import hostile, sample
 
-playwright = pytest.importorskip("playwright.sync_api", reason="no run: Playwright is not installed")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no run: axe-core is not installed")
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-SWITCHED_OFF = ("gpu", "quic", "background-networking", "component-update", "sync")
-ARGUMENTS = ["--headless", "--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in SWITCHED_OFF)]
-WIDTHS = (1440, 390)
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no run: no Chromium (apt-get install chromium)")
-
-Page = Any
 Open = Callable[..., Page]
-
-
-class Observed:
-    """What a page did that it must not do."""
-
-    def __init__(self) -> None:
-        self.errors: list[str] = []
-        self.requests: list[str] = []
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Start Chromium once."""
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +27,12 @@ def results() -> Results:
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory, results: Results) -> dict[str, Path]:
-    """Write the pages of the sample, of hostile strings in every field, of one implementation and of a bare header."""
-    folder = tmp_path_factory.mktemp("report")
-    found = {}
+def contents(results: Results) -> dict[str, Results]:
+    """The sample, hostile strings in every field, one implementation, environments, many cells, and a bare header."""
     one = msgspec.structs.replace(results.header, implementations=results.header.implementations[2:3])
     fused = [result for result in results.results if result.implementation == one.implementations[0].name]
     nothing = msgspec.structs.replace(results.header, implementations=[], requirements=[])
-    contents = {
+    return {
         "sample": results,
         "hostile": hostile(results),
         "single": msgspec.structs.replace(results, header=one, results=fused, agreements=[]),
@@ -71,10 +40,15 @@ def files(tmp_path_factory: pytest.TempPathFactory, results: Results) -> dict[st
         "large": large(16, 10, 10),
         "empty": Results(header=nothing, results=[], agreements=[], footer=None),
     }
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory, contents: dict[str, Results]) -> dict[str, Path]:
+    """Write the pages of the contents, and that of a run over the zoo."""
+    folder = tmp_path_factory.mktemp("report")
+    found = {name: folder / f"{name}.html" for name in (*contents, "mutants")}
     for name, content in contents.items():
-        found[name] = folder / f"{name}.html"
         found[name].write_text(render(content), encoding="utf-8")
-    found["mutants"] = folder / "mutants.html"
     zoo = mutants(
         exhibit(),
         exhibit("a-survivor", "survivor", kills=[], reference="pytorch#1"),
@@ -85,51 +59,11 @@ def files(tmp_path_factory: pytest.TempPathFactory, results: Results) -> dict[st
     return found
 
 
-@pytest.fixture
-def observed() -> Observed:
-    """Return what the pages of this test did wrong; it must stay empty."""
-    return Observed()
-
-
-@pytest.fixture
-def open_page(browser: Any, files: dict[str, Path], observed: Observed) -> Iterator[Open]:
-    """Return a function that opens a page; afterwards there must have been no error and no request."""
-    contexts = []
-
-    def opened(name: str = "sample", width: int = 1440, fragment: str = "", **options: Any) -> Page:
-        context = browser.new_context(viewport={"width": width, "height": 900}, reduced_motion="reduce", **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: observed.errors.append(str(error)))
-        page.on("dialog", lambda dialog: observed.errors.append(f"dialog: {dialog.message}"))
-        page.on("console", lambda message: observed.errors.append(message.text))
-        page.on("request", lambda request: observed.requests.append(request.url))
-        page.goto(files[name].as_uri() + fragment)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert observed.errors == []
-    assert {url.split("#")[0] for url in observed.requests} <= {path.as_uri() for path in files.values()}
-
-
 def article_anchors(results: Results) -> set[str]:
     """Return the fragments of all results that have an article of their own."""
     grid = complete_grid(results)
     where = places(grid)
     return {where.target(result) for result in grid.all() if result.outcome in WITH_ARTICLE}
-
-
-def open_everything(page: Page) -> None:
-    """Open all details."""
-    page.evaluate("() => { for (const d of document.querySelectorAll('details')) d.open = true; }")
-
-
-def violations(page: Page) -> list[tuple[str, list[str]]]:
-    """Return the accessibility rules that axe-core finds violated, with the start of the elements concerned."""
-    found = axe.Axe().run(page).response["violations"]
-    return [(rule["id"], [node["html"][:120] for node in rule["nodes"][:3]]) for rule in found]
 
 
 @pytest.mark.parametrize("name", ["sample", "hostile"])
@@ -202,15 +136,19 @@ def test_page_is_complete_without_scripts(open_page: Open, results: Results, wid
     assert page.locator(f"[id='{cell.get_attribute('href')[1:]}']").is_visible()
 
 
-def test_keyboard_reaches_every_failure(open_page: Open, results: Results) -> None:
-    """Tab alone passes through every failing article or the summary that opens it."""
-    page = open_page()
-    reached: list[str] = []
-    here = "document.activeElement.closest('details.more[id], article[id], body').id"
-    while page.keyboard.press("Tab") or page.evaluate("document.activeElement !== document.body"):
-        reached.append(page.evaluate(here))
-        assert len(reached) < 500
-    assert set(reached) >= article_anchors(results)
+@pytest.mark.parametrize("name", ["sample", "single", "places", "large"])
+def test_keyboard_reaches_every_failure(open_page: Open, contents: dict[str, Results], name: str) -> None:
+    """Tab alone passes through every failing article or the summary that opens it, on pages of every kind."""
+    assert passed_by_tab(open_page(name), "details.more[id], article[id]") >= article_anchors(contents[name])
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_focus_is_seen_whole(open_page: Open, width: int) -> None:
+    """Where sections are laid out late, and so clipped, there is room for the rings around what has the focus."""
+    page = open_page("large", width=width)
+    open_everything(page)
+    assert page.evaluate("getComputedStyle(document.querySelector('#failures')).contentVisibility") == "auto"
+    assert clipped_rings(page) == []
 
 
 def test_arrow_keys_move_in_the_matrix(open_page: Open) -> None:
@@ -295,7 +233,7 @@ def test_theme_and_copy_buttons(open_page: Open) -> None:
     assert page.evaluate(background) != light
     copy = page.locator(".copy:visible").first
     copy.click()
-    playwright.expect(copy).to_have_text("Copied")
+    copy.get_by_text("Copied").wait_for()
 
 
 @pytest.mark.parametrize("name", ["sample", "hostile"])

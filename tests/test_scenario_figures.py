@@ -1,6 +1,5 @@
 """Tests of the figures of scenarios: complete as text, safe with any words, and accessible in Chromium."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -13,8 +12,8 @@ from reports.html import render
 from reports.records import Results
 from reports.scenario_records import Curve, Figure, Figures, Panel, Strip, beside, read, write
 from reports.store import ResultsError
+from tests._chromium import WIDTHS, violations
 from tests.sample_results import sample
-from tests.test_report_browser import ARGUMENTS, CHROMIUM, WIDTHS, violations
 
 HOSTILE = '<img src=x onerror=alert(1)> "quoted" & \u202e'
 
@@ -114,18 +113,6 @@ def test_figures_are_found_beside_results(tmp_path: Path) -> None:
     (tmp_path / "three" / "figures.json").write_text("{}")
     with pytest.raises(ResultsError, match=r"figures\.json"):
         read(tmp_path / "three" / "figures.json")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Start Chromium once."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="no run: Playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no run: no Chromium (apt-get install chromium)")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield running
-        running.close()
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -4,7 +4,6 @@
 const find = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const data = JSON.parse(document.getElementById("data").textContent);
-const columns = data.implementations.length;
 
 /** Make an element; text is always text, never markup. */
 function make(tag, attributes = {}, ...children) {

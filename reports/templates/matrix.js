@@ -1,5 +1,6 @@
 // The matrix: filter by outcome, find a requirement, marks or numbers, arrow keys, results as CSV.
 const matrix = find("table.mx");
+const columns = data.implementations.length;
 
 /** The values of cells by their numbers, from each value with the distances between its cells. */
 function byCell(values) {
