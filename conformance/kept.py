@@ -26,14 +26,26 @@ def keep(folder: Path, results: Results, run: Path, night: str) -> None:
             name = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{result.requirement}-{result.implementation}")[:120]
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(run / file, folder / f"{name}-{night}.json")
-            _thin(sorted(folder.glob(f"{name}-????????T??????Z.json")), OF_ONE)
-    _thin(sorted(folder.glob("*.json"), key=lambda path: path.stem.rpartition("-")[2]), OF_ALL)
+    _thin(folder)
 
 
-def _thin(files: list[Path], most: int) -> None:
-    """Delete the first of too many."""
-    for file in files[: max(len(files) - most, 0)]:
+def _thin(folder: Path) -> None:
+    """Delete what is too much: of one cell's cases the oldest, and before any cell loses its last one."""
+    cells: dict[str, list[Path]] = {}
+    for file in sorted(folder.glob("*.json"), key=_night, reverse=True):
+        cells.setdefault(file.stem.rpartition("-")[0], []).append(file)
+    ranked = [(rank, file) for files in cells.values() for rank, file in enumerate(files)]
+    for rank, file in ranked:
+        if rank >= OF_ONE:
+            file.unlink()
+    # Ranks first, then nights: where very much fails in one night, what failed in another keeps a case.
+    rest = sorted((pair for pair in ranked if pair[0] < OF_ONE), key=lambda pair: _night(pair[1]), reverse=True)
+    for _, file in sorted(rest, key=lambda pair: pair[0])[OF_ALL:]:
         file.unlink()
+
+
+def _night(file: Path) -> str:
+    return file.stem.rpartition("-")[2]
 
 
 def added(drawn: dict[int, Pool], folder: Path, say: Say) -> dict[int, Pool]:

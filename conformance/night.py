@@ -1,5 +1,6 @@
 """Runs a night: every environment with fresh seeds and the cases kept of earlier nights, then what changed since."""
 
+import contextlib
 import secrets
 import shutil
 import subprocess
@@ -9,13 +10,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from conformance import environments, kept
+from conformance import again, environments, kept
 from conformance._console import make_writable
 from conformance.environments import CURRENT, Environments
 from conformance.targets import resolve
 from reports import nightly, nightly_text
+from reports._format import count
 from reports.history import RUN_FILE, History
-from reports.nightly_changes import Night, night
+from reports.history_digest import Digest
+from reports.nightly_changes import SHOWN, Night, night
 from reports.store import ResultsError, read
 from reports.summary import badge
 from reports.verdict import verdict
@@ -69,15 +72,24 @@ def run_night(order: Order, say: Say) -> Night:
     for folder in (runs, order.history):
         make_writable(folder)
     history = History(order.history)
+    past = list(history.digests(SHOWN))
+    told: list[str] = []
+
+    def tell(text: str) -> None:
+        """Say what goes otherwise than planned now, and to those who read of the night."""
+        say(text)
+        told.append(f"{text}.")
+
     for environment, names in in_turn(order.work, history).items():
-        left = order.minutes * 60 - (time.monotonic() - started) if order.minutes else None
-        if left is not None and left <= 0:
-            say(f"{environment}: not run, the night is over")
+        clock = _Clock(started + order.minutes * 60 if order.minutes else None)
+        if clock.left == 0:
+            tell(f"{environment} was not run, the night was over")
             continue
         try:
-            _run(order, environment, names, left, say)
+            _run(order, environment, names, clock, say, tell)
+            _confirm(order, environment, past, clock, tell)
         except KeyboardInterrupt:
-            say(f"{environment}: interrupted; told is what there is")
+            tell(f"{environment} was interrupted, and nothing was run after it")
             break
     files = [file for environment in order.work if (file := runs / environment / RUN_FILE).is_file()]
     if not files:
@@ -85,7 +97,7 @@ def run_night(order: Order, say: Say) -> Night:
     added = history.add(files)
     for file in files:
         _keep(order, file, added.digest.night)
-    found = night(history, added)
+    found = night(history, added)._replace(told=tuple(told))
     write(found, order.out)
     return found
 
@@ -96,20 +108,53 @@ def in_turn(work: dict[str, tuple[str, ...]], history: History) -> dict[str, tup
     return dict(sorted(work.items(), key=lambda item: last[item[0]]))
 
 
-def _run(order: Order, environment: str, names: Sequence[str], left: float | None, say: Say) -> None:
-    places = [*_option("--environments", order.environments), *_option("--cache", order.cache)]
+class _Clock(NamedTuple):
+    """The end of the night, if it has one."""
+
+    end: float | None
+
+    @property
+    def left(self) -> float | None:
+        """The seconds that are left."""
+        return None if self.end is None else max(self.end - time.monotonic(), 0.0)
+
+
+def _run(order: Order, environment: str, names: Sequence[str], clock: _Clock, say: Say, tell: Say) -> None:
     listed = environments.read(order.environments)
     if environment != CURRENT and LATEST in listed.get(environment).labels:
         say(f"{environment}: resolving {', '.join(listed.get(environment).requires)} anew")
-        # Where that fails, what was there before is built again for the run.
-        _suite(["env", "create", environment, "--upgrade", *places], left)
+        if _suite(["env", "create", environment, "--upgrade", *_places(order)], clock.left):
+            tell(f"{environment} could not be resolved anew: it ran as it was before")
     say(f"{environment}: {len(names)} implementations")
     out = order.out / RUNS / environment
-    code = _suite(
-        ["run", *names, *order.options, *places, "--kept", str(order.history / KEPT), "--out", str(out)], left
-    )
+    code = _suite(_arguments(order, names, out), clock.left)
     if not (out / RUN_FILE).is_file():
-        say(f"{environment}: left no results, exit code {code}")
+        tell(f"{environment} left no results, exit code {code}")
+
+
+def _confirm(order: Order, environment: str, past: Sequence[Digest], clock: _Clock, tell: Say) -> None:
+    """Run again what newly broke, where there is time for that."""
+    known = {resolve([name])[0].name: name for name in order.work[environment]}
+    folder = order.out / RUNS / environment
+
+    def run(names: Sequence[str], ids: str, out: Path) -> None:
+        _suite([*_arguments(order, [known[name] for name in names], out), "-k", ids], clock.left)
+
+    if clock.left == 0 or not (folder / RUN_FILE).is_file():
+        return
+    with contextlib.suppress(ResultsError):
+        if passed := again.confirm(folder, past, run):
+            tell(f"{count(passed, 'check')} broke in {environment}, but not when run again on the same cases")
+            _suite(["report", str(folder / RUN_FILE), "-o", str(folder / "report.html")], clock.left)
+
+
+def _arguments(order: Order, names: Sequence[str], out: Path) -> list[str]:
+    kept_cases = ["--kept", str(order.history / KEPT)]
+    return ["run", *names, *order.options, *_places(order), *kept_cases, "--out", str(out)]
+
+
+def _places(order: Order) -> list[str]:
+    return [*_option("--environments", order.environments), *_option("--cache", order.cache)]
 
 
 def _option(name: str, value: Path | None) -> list[str]:

@@ -79,9 +79,12 @@ def say(night: Night) -> str:
         worst = changes.new[0]
         parts.append(f"The worst of them is {worst.requirement} on {worst.implementation}: {size(worst.now)}.")
     versions = [f"{shift.fact} {shift.before} → {shift.now}" for shift in changes.shifts if shift.framework]
+    if changes.new and night.past and not changes.shifts:
+        parts.append("No version changed since then: the cases are new, and may have found what was there before.")
     if versions:
         shown = [*versions[:3], *([f"{len(versions) - 3} more"] if len(versions) > 3 else [])]
         parts.append(f"Changed since then: {listing(shown)}.")
+    parts += night.told
     if night.digest.skipped:
         parts.append(f"{count(len(night.digest.skipped), 'results file')} could not be used.")
     return " ".join(parts)

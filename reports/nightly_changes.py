@@ -96,6 +96,8 @@ class Night(NamedTuple):
     results: Results
     past: list[Digest]
     changes: Changes
+    #: What went otherwise than planned while it ran, in sentences.
+    told: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:

@@ -88,6 +88,8 @@ def _failure(change: Change, result: Result, info: RequirementInfo, by: Implemen
     ]
     lines += [f"- likely cause: {words(result.cause, 500)}"] if result.cause else []
     lines += [f"- changed: {code(f'{s.fact} {s.before} → {s.now}', 300)}" for s in shifts[:LISTED]]
+    if change.before is not None and not shifts:
+        lines.append("- changed: nothing that is recorded of it; the cases are new every night")
     lines += ["", *_again(header, result, by), ""]
     lines += ["<details><summary>Versions</summary>", ""]
     lines += [f"- {code(name)}: {code(value, 300)}" for name, value in versions.items()]

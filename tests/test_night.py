@@ -4,20 +4,24 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from conformance import kept, night
+from conformance import again, kept, night
 from conformance.environments import read
 from conformance.pool import Pool
 from conformance.requirements import CATALOGUE
-from reports.history import History
+from reports import history_digest, store
+from reports.history import RUN_FILE, History
 from reports.nightly_changes import Night
 from reports.nightly_changes import night as beside
 from reports.store import ResultsError
 from reports.store import read as read_results
 from tests._commands import ROOT, Ended, command, start
+from tests.sample_nights import Cells
+from tests.sample_nights import results as night_results
 
 RIGHT = "from adapters.numpy_reference import NumpyReference as Base\n"
 WRONG = "from conformance.zoo.statistics import UnbiasedNormalization as Base\n"
@@ -137,6 +141,80 @@ def test_only_the_last_kept_cases_stay(tmp_path: Path, three: tuple[Path, list[t
     assert "BN-101-Norm-20261103T020000Z.json" in told[0]
 
 
+def test_a_flood_of_failures_does_not_wash_away_the_cases_of_others(
+    tmp_path: Path, three: tuple[Path, list[tuple[Ended, bool]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are too many cases, those go first of which their cell has newer ones; then the oldest."""
+    folder, _ = three
+    history = History(folder / "history")
+    results = read_results(history.folder / history.nights()[1] / "current.jsonl.gz")
+    monkeypatch.setattr(kept, "OF_ALL", 4)
+    (tmp_path / "kept").mkdir()
+    earlier = ["BN-102-other-20261101T020000Z", *(f"BN-103-flood-2026110{day}T020000Z" for day in (2, 3, 4))]
+    for name in (*earlier, "BN-104-flood-20261104T020000Z"):
+        (tmp_path / "kept" / f"{name}.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "cases").mkdir()
+    (file,) = (folder / "history" / "kept").iterdir()
+    (tmp_path / "cases" / "BN-101-Norm-smallest.json").write_bytes(file.read_bytes())
+    kept.keep(tmp_path / "kept", results, tmp_path, "20261105T020000Z")
+    assert sorted(path.stem for path in (tmp_path / "kept").iterdir()) == [
+        "BN-101-Norm-20261105T020000Z",
+        "BN-102-other-20261101T020000Z",
+        "BN-103-flood-20261104T020000Z",
+        "BN-104-flood-20261104T020000Z",
+    ]
+
+
+#: Raises once, and never again.
+HICCUP = """
+import pathlib
+from adapters.numpy_reference import NumpyLayer, NumpyReference
+ONCE = pathlib.Path(__file__).with_name("once")
+CALLS = []
+class Layer(NumpyLayer):
+    def infer(self, x, dy=None):
+        CALLS.append(1)
+        if len(CALLS) > 5 and not ONCE.exists():
+            ONCE.touch()
+            raise MemoryError("the machine was busy")
+        return super().infer(x, dy)
+class Base(NumpyReference):
+    layer = Layer
+"""
+
+
+def test_what_breaks_once_is_run_again_and_is_no_news(tmp_path: Path) -> None:
+    """A layer that raises in the first run and not in the second is mistrusted: told, and no failure."""
+    ended = run_night(tmp_path, HICCUP, "-k", "BN-201")
+    assert ended.code == 0, ended
+    assert "broke in current, but not when run again on the same cases" in ended.out
+    (found,) = [r for r in night_of(tmp_path, 0).results.results if r.implementation == "Norm"]
+    assert found.outcome == "mistrusted"
+    assert found.reason.startswith("error in one run, pass in another of the same cases: ")
+    assert "the machine was busy" in found.reason
+    page = tmp_path / "results" / "night" / "last-night" / "current" / "report.html"
+    assert "pass in another of the same cases" in page.read_text(encoding="utf-8")
+
+
+def test_only_what_newly_breaks_is_run_again(tmp_path: Path) -> None:
+    """A cell that broke before, one that is wrong, and more than an accident are as they are; a second time counts."""
+    broke: Cells = {("BN-101", "numpy"): ("crash", 0.0), ("BN-103", "numpy"): ("fail", 3.0)}
+    past = [history_digest.digest("20261101T020000Z", night_results(0, broke), {}, {})]
+    tonight = night_results(1, {**broke, ("BN-102", "keras@latest"): ("timeout", 0.0)})
+    assert again.doubted(tonight, past) == [("BN-102", "keras@latest")]
+    assert again.doubted(tonight, []) == [("BN-101", "numpy"), ("BN-102", "keras@latest")]
+    store.write(tmp_path / RUN_FILE, tonight)
+    asked = []
+
+    def run(names: Sequence[str], ids: str, out: Path) -> None:
+        asked.append((names, ids))
+        store.write(out / RUN_FILE, tonight)
+
+    assert again.confirm(tmp_path, past, run) == 0
+    assert asked == [(["keras@latest"], "BN-102")]
+    assert read_results(tmp_path / RUN_FILE).results == tonight.results
+
+
 def test_a_night_that_cannot_run_says_so(tmp_path: Path) -> None:
     """An unknown environment ends the night with 2; a night without any results is no success."""
     assert command("night", "--env", "nowhere", folder=tmp_path).code == 2
@@ -163,7 +241,7 @@ def test_a_night_ends_when_its_time_is_over(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(ResultsError, match="no environment left any results"):
         night.run_night(order, said.append)
     assert Path("told").read_text(encoding="utf-8").split() == ["started", "told"]
-    assert said[-1] == "tf2.21: not run, the night is over"
+    assert said[-1] == "tf2.21 was not run, the night was over"
 
 
 def test_work_is_all_environments_unless_some_are_chosen() -> None:

@@ -178,6 +178,24 @@ def crowd(tmp_path: Path) -> Night:
     )
 
 
+def test_a_new_failure_without_any_change_is_told_apart(tmp_path: Path) -> None:
+    """Where no version changed, page, summary and issue say that the cases are new; another place is no change."""
+    same, other = after(tmp_path / "a", NOTHING, FAIL), after(tmp_path / "b", NOTHING, FAIL, version="2.2")
+    for found, told in ((same, True), (other, False)):
+        assert ("No version changed since then" in nightly.render(found)) == told
+        assert ("No version changed since then" in nightly_text.summary(found)) == told
+        assert ("nothing that is recorded of it" in nightly_text.issue(found)) == told
+    before = {"executable": "/a/bin/python", "numpy": "2.0"}
+    assert nightly_changes._differences(before, {**before, "executable": "/b/bin/python"}) == []
+
+
+def test_what_went_otherwise_than_planned_is_told(tmp_path: Path) -> None:
+    """Page and summary have what a night tells of itself: an environment that was not run, say."""
+    found = after(tmp_path, NOTHING, NOTHING)._replace(told=("tf1.4 was not run, the night was over.",))
+    assert "tf1.4 was not run, the night was over." in nightly.render(found)
+    assert "tf1.4 was not run, the night was over." in nightly_text.summary(found)
+
+
 def test_summary_and_issue_are_short_and_nothing_in_them_is_markup(tmp_path: Path) -> None:
     """With hundreds of hostile failures both keep their size, and outside of code there is no tag, link or mention."""
     found = crowd(tmp_path)

@@ -123,6 +123,13 @@ def test_a_lost_artifact_does_not_stop_the_night(tmp_path: Path) -> None:
     assert set(ran.codes.values()) == {0}
 
 
+def test_a_cancelled_run_does_not_make_everything_new(tmp_path: Path) -> None:
+    """Where the last run left no history, that of the one before it is taken: else all that fails would be news."""
+    listed = "if [[ $2 == list ]]; then printf '4712\\n4711\\n4710\\n'; elif [[ $3 != 4711 ]]; then exit 1; fi"
+    ran = run_workflow(tmp_path, tox=CLEAN, gh=listed)
+    assert [call.split()[3] for call in ran.calls if call.startswith("gh run download")] == ["4712", "4711"]
+
+
 def test_the_workflow_and_its_script_agree() -> None:
     """Every subcommand of the script is a step; cache, artifact and tox keep the history in the same folder."""
     script = (ROOT / ".ci" / "nightly").read_text(encoding="utf-8")
