@@ -52,15 +52,15 @@ def requirement_info(id_: str) -> RequirementInfo:
 
 
 def suite_version() -> str:
-    """The version of the suite itself."""
-    return _version("bn-conformance")
+    """The version of the suite itself; a checkout that is not installed has none."""
+    return _version("bn-conformance", missing="unreleased")
 
 
-def _version(distribution: str) -> str:
+def _version(distribution: str, missing: str = "not installed") -> str:
     try:
         return version(distribution)
     except PackageNotFoundError:
-        return "not installed"
+        return missing
 
 
 def environment() -> dict[str, str]:

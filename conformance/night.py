@@ -97,6 +97,8 @@ def run_night(order: Order, say: Say) -> Night:
     added = history.add(files)
     for file in files:
         _keep(order, file, added.digest.night)
+    if later := [name for name in history.nights() if name > added.digest.night]:
+        tell(f"The history has {count(len(later), 'night')} that began after this one: a clock was wrong")
     found = night(history, added)._replace(told=tuple(told))
     write(found, order.out)
     return found

@@ -14,7 +14,7 @@ from reports import _failures, nightly_strips
 from reports._format import clip, count, date, listing, ratio, times_bound, without_home
 from reports._grid import complete_grid
 from reports._text import WORDS, Places, places, slug
-from reports.history_digest import Cell
+from reports.history_digest import NO_RUN, Cell
 from reports.html import environment
 from reports.nightly_changes import WINDOW, Change, Missing, Night, Shift
 from reports.nightly_strips import day, when
@@ -67,7 +67,9 @@ def sentence(night: Night) -> str:
         parts.append(f"{fixed} {'is' if fixed == 1 else 'are'} fixed")
     if standing:
         parts.append(f"{standing} still {'fails' if standing == 1 else 'fail'}")
-    if silent := len({missing.implementation for missing in night.changes.missing if missing.lately}):
+    # Evidence comes and goes with the seed: what is mistrusted is in the list, and no headline.
+    gone = [missing for missing in night.changes.missing if missing.lately and missing.outcome == NO_RUN]
+    if silent := len({missing.implementation for missing in gone}):
         parts.append(f"{count(silent, 'implementation')} {'says' if silent == 1 else 'say'} less than last night")
     return "First night: " * (not night.past) + ", ".join(parts)
 
@@ -80,7 +82,7 @@ def say(night: Night) -> str:
         parts.append(f"The worst of them is {worst.requirement} on {worst.implementation}: {size(worst.now)}.")
     versions = [f"{shift.fact} {shift.before} → {shift.now}" for shift in changes.shifts if shift.framework]
     if changes.new and night.past and not changes.shifts:
-        parts.append("No version changed since then: the cases are new, and may have found what was there before.")
+        parts.append("No version changed since then, but the cases did: what they find may be older.")
     if versions:
         shown = [*versions[:3], *([f"{len(versions) - 3} more"] if len(versions) > 3 else [])]
         parts.append(f"Changed since then: {listing(shown)}.")

@@ -13,9 +13,9 @@ from reports.records import Outcome, Results
 
 #: Nights that a page shows beside its own, and that a cell's last result is looked for in.
 SHOWN = 89
-#: Nights whose largest ratio a cell must exceed by ``GROWTH`` to have come closer to its bound. Seeds are fresh every
-#: night, so that ratios differ from night to night: one night alone would cry wolf.
-WINDOW = 30
+#: Nights whose largest ratio a cell must exceed by ``GROWTH`` to have come closer to its bound, and how many there must
+#: be. Seeds are fresh every night, so that ratios differ from night to night: a few nights alone would cry wolf.
+WINDOW, FEWEST = 30, 5
 GROWTH = 1.25
 #: Below this part of the bound nothing is close.
 CLOSE = 0.25
@@ -175,15 +175,15 @@ def _closer(id_: str, name: str, cell: Cell, past: Sequence[Digest]) -> bool:
     """Whether a ratio is close to its bound, and clearly larger than in all nights of the window."""
     if not CLOSE <= cell.ratio < math.inf:
         return False
-    seen = False
+    seen = 0
     for digest in past[:WINDOW]:
         earlier = digest.cell(id_, name)
         if earlier is None or not earlier.decided or math.isnan(earlier.ratio):
             continue
         if earlier.ratio * GROWTH >= cell.ratio:
             return False
-        seen = True
-    return seen
+        seen += 1
+    return seen >= FEWEST
 
 
 def shifts(tonight: Digest, past: Sequence[Digest]) -> list[Shift]:

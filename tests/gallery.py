@@ -126,7 +126,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     single(folder)
     matrix(folder, "--cases", "5")
-    nights(folder, "--cases", "15")
+    nights(folder, "--cases", "40")
     for file in pictures(folder, PICTURES):
         print(f"{file.stat().st_size / 1000:6.1f} kB  {file.name}")
 

@@ -185,6 +185,7 @@ class Base(NumpyReference):
 
 def test_what_breaks_once_is_run_again_and_is_no_news(tmp_path: Path) -> None:
     """A layer that raises in the first run and not in the second is mistrusted: told, and no failure."""
+    (tmp_path / "history" / "20991231T235959Z").mkdir(parents=True)
     ended = run_night(tmp_path, HICCUP, "-k", "BN-201")
     assert ended.code == 0, ended
     assert "broke in current, but not when run again on the same cases" in ended.out
@@ -194,6 +195,7 @@ def test_what_breaks_once_is_run_again_and_is_no_news(tmp_path: Path) -> None:
     assert "the machine was busy" in found.reason
     page = tmp_path / "results" / "night" / "last-night" / "current" / "report.html"
     assert "pass in another of the same cases" in page.read_text(encoding="utf-8")
+    assert "The history has 1 night that began after this one: a clock was wrong." in ended.out
 
 
 def test_only_what_newly_breaks_is_run_again(tmp_path: Path) -> None:

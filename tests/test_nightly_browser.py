@@ -33,7 +33,7 @@ TONIGHT: Cells = {
 def night(tmp_path_factory: pytest.TempPathFactory) -> Night:
     """A night with something in every list."""
     folder = tmp_path_factory.mktemp("nights")
-    return after(folder, STANDS, {**STANDS, ("BN-106", "numpy"): ("fail", 9.0)}, TONIGHT, version="2.2")
+    return after(folder, *[STANDS] * 4, {**STANDS, ("BN-106", "numpy"): ("fail", 9.0)}, TONIGHT, version="2.2")
 
 
 @pytest.fixture(scope="module")
