@@ -45,6 +45,8 @@ class Order(NamedTuple):
     cache: Path | None = None
     #: Minutes after which no further environment is started, and a run is told to stop; 0 is no limit.
     minutes: float = 0.0
+    #: Nights that the history keeps; 0: all.
+    nights: int = 0
 
 
 def work(
@@ -101,6 +103,8 @@ def run_night(order: Order, say: Say) -> Night:
         tell(f"The history has {count(len(later), 'night')} that began after this one: a clock was wrong")
     found = night(history, added)._replace(told=tuple(told))
     write(found, order.out)
+    if order.nights and (gone := history.prune(order.nights)):
+        say(f"deleted from the history: {', '.join(gone)}")
     return found
 
 

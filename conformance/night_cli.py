@@ -47,6 +47,9 @@ def night(
     minutes: Annotated[
         float, typer.Option(min=0, metavar="M", help="End after that long, with what there is then; 0: no limit.")
     ] = 0.0,
+    nights: Annotated[
+        int, typer.Option("--keep", min=0, metavar="N", help="Keep the last N nights in the history; 0: all.")
+    ] = 0,
     history: HistoryFolder = Path("history"),
     out: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Folder for page, summary, issue and badge, and the runs.")
@@ -60,20 +63,20 @@ def night(
     Exit codes: 0 nothing newly fails; 1 something does; 2 a request that makes no sense; 3 nothing could be judged.
     """
     with clear_errors(debug):
-        from conformance import night as nights
+        from conformance import night as running
         from conformance.cli import ANNOUNCED
         from conformance.environments import read
 
-        own = nights.work(implementations or [], env or [], ANNOUNCED, read(environments))
-        options = ["--profile", profile, "--seed", str(nights.seed() if seed is None else seed), "-n", str(workers)]
+        own = running.work(implementations or [], env or [], ANNOUNCED, read(environments))
+        options = ["--profile", profile, "--seed", str(running.seed() if seed is None else seed), "-n", str(workers)]
         options += ["-k", keyword] if keyword else []
         options += ["--cases", str(cases)] if cases is not None else []
         options += [f"--path={folder}" for folder in path or ()]
-        order = nights.Order(history, out, own, tuple(options), environments, cache, minutes)
+        order = running.Order(history, out, own, tuple(options), environments, cache, minutes, nights)
         for number in (signal.SIGINT, signal.SIGTERM):
             # A night that is cancelled tells what there is, also one in the background, where SIGINT is ignored.
             signal.signal(number, signal.default_int_handler)
-        found = nights.run_night(order, lambda text: typer.echo(text, err=True))
+        found = running.run_night(order, lambda text: typer.echo(text, err=True))
         _tell(found.exit_code, out)
     raise typer.Exit(found.exit_code)
 

@@ -115,6 +115,13 @@ class History:
                 problems[night] = {"": str(error)}
         return problems
 
+    def prune(self, most: int) -> list[str]:
+        """Delete the oldest of more nights than that; return their names."""
+        gone = self.nights()[:-most]
+        for night in gone:
+            shutil.rmtree(self.folder / night)
+        return gone
+
     def _digested(self, night: str) -> Added:
         return _derived(night, self.folder / night)
 

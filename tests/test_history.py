@@ -142,3 +142,16 @@ def test_the_commands_add_rebuild_and_show(tmp_path: Path, monkeypatch: pytest.M
     ]
     assert "did you mean torch@latest" in invoke("history", "show", "BN-101", "torch@lates").err
     assert invoke("history", "show", "--history", "nowhere").code == 2
+
+
+def test_old_nights_are_deleted_where_that_is_asked_for(tmp_path: Path) -> None:
+    """Of more nights than are to be kept the oldest go, the others and the kept cases stay."""
+    for day in range(4):
+        nights.add(tmp_path, day)
+    (tmp_path / "history" / "kept").mkdir()
+    history = History(tmp_path / "history")
+    names = history.nights()
+    assert history.prune(5) == []
+    assert history.prune(3) == names[:1]
+    assert history.nights() == names[1:]
+    assert (tmp_path / "history" / "kept").is_dir()

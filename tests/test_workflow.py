@@ -81,7 +81,7 @@ def test_a_night_with_something_new_opens_an_issue_and_fails_last(tmp_path: Path
     """The summary is shown, the issue has title and body to the letter, and only the verdict fails."""
     ran = run_workflow(tmp_path, tox=FOUND)
     assert ran.codes == {step["name"]: int(step["name"] == "Verdict") for step in STEPS if "run" in step}
-    assert "tox run -e nightly -- --minutes 320 -n 4 --profile quick" in ran.calls
+    assert "tox run -e nightly -- --minutes 320 -n 4 --keep 120 --profile quick" in ran.calls
     assert ran.calls[-1] == "gh issue create --title BN-101 newly fails on `x $(touch hacked)` --body-file -"
     assert ran.body == 'Body with "quotes".\n'
     assert ran.summary == "## 1 check newly fails\n"
