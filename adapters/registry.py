@@ -17,6 +17,9 @@ class Entry(NamedTuple):
     summary: str
     #: Import names that must be there besides.
     needs: Tuple[str, ...] = ()
+    #: An implementation of the same framework that computes the same by the same ops: what differs is how they are put
+    #: together, and when the moving statistics are updated.
+    kin: str = ""
 
 
 REGISTRY: Tuple[Entry, ...] = (
@@ -47,6 +50,7 @@ REGISTRY: Tuple[Entry, ...] = (
         "tensorflow",
         "tensorflow",
         "batch_norm_with_global_normalization, scale_after_normalization both ways",
+        kin="tf_graph.nn",
     ),
     Entry(
         "tf_graph.ema",
@@ -54,6 +58,7 @@ REGISTRY: Tuple[Entry, ...] = (
         "tensorflow",
         "tensorflow",
         "the normalizer object of 2015: an assigner applies an ExponentialMovingAverage; convolutions",
+        kin="tf_graph.nn",
     ),
     Entry(
         "tf_graph.ema_dense",
@@ -61,6 +66,7 @@ REGISTRY: Tuple[Entry, ...] = (
         "tensorflow",
         "tensorflow",
         "the normalizer object, moments over axis 0 of rank 2",
+        kin="tf_graph.nn",
     ),
     Entry(
         "tf_graph.ema_per_activation",
@@ -68,6 +74,7 @@ REGISTRY: Tuple[Entry, ...] = (
         "tensorflow",
         "tensorflow",
         "the normalizer object, moments over axis 0 alone: parameters for each activation",
+        kin="tf_graph.nn",
     ),
     Entry(
         "tf_graph.wrapper",
@@ -75,6 +82,7 @@ REGISTRY: Tuple[Entry, ...] = (
         "tensorflow",
         "tensorflow",
         "a training and an inference graph, joined by a checkpoint; statistics assigned with the output",
+        kin="tf_graph.nn",
     ),
     Entry(
         "tf_graph.by_hand",
@@ -82,6 +90,7 @@ REGISTRY: Tuple[Entry, ...] = (
         "tensorflow",
         "tensorflow",
         "the same with the formula written out: moments, division, square root",
+        kin="tf_graph.nn",
     ),
     Entry(
         "tf_graph.layers",
@@ -89,6 +98,7 @@ REGISTRY: Tuple[Entry, ...] = (
         "tf_keras",
         "",
         "tf.layers.batch_normalization, UPDATE_OPS of its scope hung on the train step",
+        kin="tf_graph.nn",
     ),
     Entry(
         "tf_graph.layers_fused",
@@ -96,6 +106,7 @@ REGISTRY: Tuple[Entry, ...] = (
         "tf_keras",
         "",
         "the same with fused=True",
+        kin="tf_graph.fused",
     ),
     Entry(
         "tf_graph.contrib",
@@ -110,6 +121,7 @@ REGISTRY: Tuple[Entry, ...] = (
         "tensorflow.contrib",
         "",
         "the same with fused=True",
+        kin="tf_graph.fused",
     ),
     Entry(
         "tf_graph.contrib_loss",
@@ -117,6 +129,7 @@ REGISTRY: Tuple[Entry, ...] = (
         "tensorflow.contrib",
         "",
         "tf.contrib.layers.batch_norm, UPDATE_OPS hung on the total loss",
+        kin="tf_graph.contrib",
     ),
     Entry(
         "tf_graph.contrib_inline",
@@ -124,6 +137,7 @@ REGISTRY: Tuple[Entry, ...] = (
         "tensorflow.contrib",
         "",
         "tf.contrib.layers.batch_norm, updates_collections=None",
+        kin="tf_graph.contrib",
     ),
     Entry(
         "tf_graph.contrib_cond",
@@ -131,6 +145,7 @@ REGISTRY: Tuple[Entry, ...] = (
         "tensorflow.contrib",
         "",
         "tf.cond between two contrib layers that share variables, updates_collections=None",
+        kin="tf_graph.contrib",
     ),
     Entry(
         "tf_graph.contrib_cond_collected",
@@ -138,6 +153,7 @@ REGISTRY: Tuple[Entry, ...] = (
         "tensorflow.contrib",
         "",
         "the same with updates in UPDATE_OPS, hung on the train step",
+        kin="tf_graph.contrib",
     ),
     Entry(
         "keras",

@@ -142,6 +142,7 @@ def run(
         from conformance.conversation import Timeouts
         from conformance.plan import PROFILES, SHORT_EXPLAINING
         from conformance.progress import watch
+        from conformance.sampling import with_kin
         from conformance.targets import told
         from conformance.workers import fitting_workers
 
@@ -151,8 +152,9 @@ def run(
             _fail("--in-process runs everything in this process: it cannot be combined with --python", 2)
         names = _spread(implementations or [], env or [], environments)
         plan = _plan(names, keyword, out)
+        ready = _ready(told(plan.targets, python, map_ or (), device), in_process, environments, cache)
         plan = plan._replace(
-            targets=_ready(told(plan.targets, python, map_ or (), device), in_process, environments, cache),
+            targets=with_kin(ready) if PROFILES[profile].samples and cases is None and not fail_fast else ready,
             explaining=SHORT_EXPLAINING if fail_fast else PROFILES[profile].explaining,
             sought=PROFILES[profile].sought if cases is None else 0,
             kept=kept,

@@ -5,8 +5,11 @@ Drawing again elsewhere would give other cases: importing any module changes Hyp
 specs it drew 13, a fifth of the cases from one of them.
 """
 
+import functools
+import itertools
 import random
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -46,6 +49,13 @@ class Pool(NamedTuple):
     cases: tuple[Pooled, ...]
     #: The number of the first of them: not 0 where they are the rest of a pool.
     start: int = 0
+    #: Their numbers where they do not follow one another: those of a sample.
+    numbers: tuple[int, ...] = ()
+
+    @property
+    def numbered(self) -> Iterator[tuple[int, Pooled]]:
+        """The cases with their numbers, by which the same case is known in other implementations' runs."""
+        return zip(self.numbers or itertools.count(self.start), self.cases, strict=False)
 
 
 def _recorded(first: tuple[int, ...], left_out: int = 0) -> bytes:
@@ -88,7 +98,7 @@ def fitted(pool: Pool, capabilities: Capabilities) -> Pool:
     if not allowed:
         return pool
     specs = _with_further(pool, allowed)
-    cases = _draw_on(allowed, pool.family, pool.seed + 1, _refused(pool, capabilities), specs)
+    cases = _draw_further(allowed, pool.family, pool.seed + 1, _refused(pool, capabilities), specs)
     return pool._replace(specs=specs, cases=pool.cases + cases)
 
 
@@ -124,6 +134,14 @@ def _further_specs(pool: Pool, capabilities: Capabilities) -> tuple[Spec, ...]:
     if 4 * _refused(pool, capabilities) <= len(pool.cases):
         return ()
     return spec_pool(pool.family, pool.seed, capabilities)
+
+
+@functools.lru_cache(maxsize=len(FAMILIES))
+def _draw_further(
+    allowed: tuple[Spec, ...], family: int, run_seed: int, count: int, specs: tuple[Spec, ...]
+) -> tuple[Pooled, ...]:
+    """Drawn once for implementations of the same capabilities, which often follow one another."""
+    return _draw_on(allowed, family, run_seed, count, specs)
 
 
 def _draw_on(

@@ -47,7 +47,7 @@ def survey(
     here = [r for r in requirements if r.derive is None or pool.family in (0, r.family)]
     result = Survey({r.id: Tally(r) for r in here})
     started = time.perf_counter()
-    for index, pooled in enumerate(pool.cases, pool.start):
+    for index, pooled in pool.numbered:
         try:
             judge_pooled(pooled, result, session, (pool.family, index) if index < SAMPLED_CASES else None)
         except SessionError as error:

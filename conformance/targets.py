@@ -35,6 +35,8 @@ class Target(NamedTuple):
     unavailable: str = ""
     #: What the user says of a target that has no adapter.
     options: Options = Options()
+    #: Another target of the run that computes as this one does, so that this one gets a sample of the cases.
+    kin: str = ""
 
     @property
     def missing(self) -> str:

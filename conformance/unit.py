@@ -23,6 +23,7 @@ from conformance.plan import Plan
 from conformance.pool import Pool, Pooled, fitted, fitted_specs
 from conformance.reproduction_files import with_script
 from conformance.rewrite import asked
+from conformance.sampling import sample
 from conformance.seek import seek
 from conformance.session import Session, SessionError
 from conformance.sessions import Sessions
@@ -101,6 +102,7 @@ def run_unit(unit: Unit, plan: Plan, sessions: Sessions, progress: Progress) -> 
         shared = unit.pool(plan)
         started = time.perf_counter()
         pool = fitted(shared, session.description.capabilities)
+        pool = sample(pool, session.description.capabilities) if unit.target.kin else pool
         seconds_drawing = time.perf_counter() - started
         told = _at_most(len(shared.cases), progress)
         final = _final(unit, plan, session)

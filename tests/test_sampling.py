@@ -1,0 +1,95 @@
+"""Tests of the samples that are taken of pools: what occurs in a pool occurs in its sample, on fewer specs."""
+
+import pytest
+
+from adapters.interface import Capabilities
+from adapters.numpy_reference import CAPABILITIES
+from conformance._results import outcome
+from conformance.capability import refusal
+from conformance.families import FAMILIES
+from conformance.pool import Pool, draw
+from conformance.requirements import CATALOGUE
+from conformance.rewrite import asked
+from conformance.sampling import _features, sample, with_kin
+from conformance.session import InProcessSession
+from conformance.survey import survey
+from conformance.tally import Survey
+from conformance.targets import resolve
+from conformance.zoo import FAULTS, Fault
+
+
+@pytest.fixture(scope="module")
+def pools() -> dict[int, Pool]:
+    """The cases of a quick run."""
+    return {number: draw(number, 1, family.count(60)) for number, family in FAMILIES.items()}
+
+
+def quiet(target: str) -> InProcessSession:
+    """A session on an adapter whose warnings are nobody's concern."""
+    session = InProcessSession(target, [])
+    session.warnings = "ignore"
+    return session
+
+
+@pytest.mark.parametrize("capabilities", [CAPABILITIES, Capabilities(axes="last", dtypes=("float32",))])
+def test_everything_that_occurs_in_a_pool_occurs_in_its_sample(
+    pools: dict[int, Pool], capabilities: Capabilities
+) -> None:
+    """A sample has every feature of the cases that an implementation allows, in at most half as many."""
+    for pool in pools.values():
+        whole, part = (
+            [asked(p.case, capabilities) for p in cases if not refusal(p.case.spec, capabilities)]
+            for cases in (pool.cases, sample(pool, capabilities).cases)
+        )
+        assert {f for case in part for f in _features(case)} == {f for case in whole for f in _features(case)}
+        assert len(part) <= len(whole) / 2 or len(whole) < 24
+
+
+def test_cases_of_a_sample_keep_their_numbers(pools: dict[int, Pool]) -> None:
+    """Implementations are compared on the same cases by their numbers: those of the whole pool."""
+    for pool in pools.values():
+        numbered = list(pool.numbered)
+        picked = list(sample(pool, CAPABILITIES).numbered)
+        assert [n for n, _ in picked] == sorted(n for n, _ in picked)
+        assert all(numbered[n][1] is pooled for n, pooled in picked)
+
+
+def test_what_is_refused_and_what_was_given_stays(pools: dict[int, Pool]) -> None:
+    """A refusal costs nothing and is counted; a case that the user gave is run."""
+    pool = pools[1]._replace(cases=(*pools[1].cases, pools[1].cases[7]._replace(choices=b"")))
+    assert sample(pool, CAPABILITIES).cases[-1] is pool.cases[-1]
+    assert sample(pool, CAPABILITIES._replace(ranks=())).cases == pool.cases
+
+
+def test_a_sample_is_evidence_for_every_requirement(pools: dict[int, Pool]) -> None:
+    """On the reference nothing fails, and no requirement has seen too little."""
+    found = Survey({})
+    with quiet("adapters.numpy_reference:NumpyReference") as session:
+        for pool in pools.values():
+            found.merge(survey(sample(pool, CAPABILITIES), CATALOGUE.values(), session))
+    came_to = {id_: outcome(tally, found, CAPABILITIES, None)[0] for id_, tally in found.tallies.items()}
+    assert set(came_to.values()) <= {"pass", "deviates", "unsupported"}, came_to
+
+
+@pytest.mark.parametrize("fault", FAULTS[::60], ids=lambda fault: fault.name)
+def test_a_sample_shows_faults(pools: dict[int, Pool], fault: Fault) -> None:
+    """Every fault that is tried fails something on the samples."""
+    with quiet(fault.target) as session:
+        capabilities, everything = session.description.capabilities, frozenset(CATALOGUE)
+        surveys = (
+            survey(sample(pool, capabilities), CATALOGUE.values(), session, stop_at=everything)
+            for pool in pools.values()
+        )
+        assert any(tally.failing or tally.broken for found in surveys for tally in found.tallies.values())
+
+
+def test_kin_is_who_runs_in_the_same_environment() -> None:
+    """A sample is for those whose computation the run tests in full, in the same version of the framework."""
+    names = [
+        "tf_graph.contrib@tf1.4",
+        "tf_graph.contrib_loss@tf1.4",
+        "tf_graph.contrib_loss@tf1.15",
+        "tf_graph.wrapper",
+    ]
+    found = {target.name: target.kin for target in with_kin(resolve(names))}
+    assert found == dict.fromkeys(names, "") | {"tf_graph.contrib_loss@tf1.4": "tf_graph.contrib@tf1.4"}
