@@ -6,7 +6,9 @@ In a quick run of many systems it is what those get that share their computation
 import itertools
 from collections.abc import Hashable, Iterator, Sequence
 
-from adapters.interface import Capabilities, State
+import msgspec
+
+from adapters.interface import Capabilities, Spec, State
 from adapters.registry import REGISTRY
 from conformance.capability import refusal
 from conformance.case import Backward, Case, Drawn, Infer, Instruction, Reload, SetState, Train
@@ -16,6 +18,14 @@ from conformance.targets import Target, base_name
 
 #: What the first case on a spec costs besides, in cases on specs that have one: a graph and its gradients are built.
 _COST_OF_SPEC = 2.0
+#: Families that are about shapes, types and conventions: their cases stay on their own specs.
+_OF_SHAPES = (6, 8)
+#: Families with requirements of their own about an epsilon of zero, and about decays of zero and one.
+_OF_LIMITS, _LIMITS = (3, 5), (0.0, 1.0)
+#: What the shared specs have: nothing that is its own complement, or that single precision holds exactly.
+_CHANNELS, _EPSILONS, _DECAYS = (3, 8, 5, 17, 4), (1e-3, 1e-5, 0.1, 1e-8), (0.9, 0.8, 0.99, 0.3)
+#: Added to the number of a case that was moved to another spec.
+_MOVED = 1000
 _KIN = {entry.name: entry.kin for entry in REGISTRY if entry.kin}
 
 
@@ -33,34 +43,63 @@ def with_kin(targets: Sequence[Target]) -> tuple[Target, ...]:
 
 def sample(pool: Pool, capabilities: Capabilities) -> Pool:
     """The pool with a sample of its cases, in its order; those that are refused cost nothing and stay."""
-    allowed = {n: pooled for n, pooled in pool.numbered if not refusal(pooled.case.spec, capabilities)}
-    chosen = set(_covering(allowed, capabilities))
-    kept = [(n, pooled) for n, pooled in pool.numbered if n in chosen or n not in allowed]
-    return pool._replace(cases=tuple(pooled for _, pooled in kept), numbers=tuple(n for n, _ in kept))
+    shapes = pool.family in _OF_SHAPES
+    moved = [(n, p) if shapes else _moved(n, p, capabilities) for n, p in pool.numbered]
+    allowed = {n: p for n, p in moved if not refusal(p.case.spec, capabilities)}
+    chosen = set(
+        _covering({n: set(_features(asked(p.case, capabilities), shapes)) for n, p in allowed.items()}, allowed)
+    )
+    kept = [(n, p) for n, p in moved if n in chosen or n not in allowed]
+    specs = tuple(dict.fromkeys((*pool.specs, *(p.case.spec for _, p in kept))))
+    return pool._replace(specs=specs, cases=tuple(p for _, p in kept), numbers=tuple(n for n, _ in kept))
 
 
-def _covering(cases: dict[int, Pooled], capabilities: Capabilities) -> Iterator[int]:
+def _moved(number: int, pooled: Pooled, capabilities: Capabilities) -> tuple[int, Pooled]:
+    """A case on a spec that all families share: its data and steps stay, and its number says that it is another one."""
+    spec = _shared(pooled.case.spec, pooled.family in _OF_LIMITS)
+    if not pooled.choices or len(pooled.case.spec.axis) > 1 or refusal(spec, capabilities):
+        return number, pooled
+    return number + _MOVED, Pooled(msgspec.structs.replace(pooled.case, spec=spec), b"", pooled.family)
+
+
+def _shared(spec: Spec, limits: bool) -> Spec:
+    """The spec of that rank and those flags that stands for all of them."""
+    kind = spec.rank + spec.center + 2 * spec.scale
+    shape = (*(None,) * (spec.rank - 1), _CHANNELS[kind % len(_CHANNELS)])
+    epsilon = 0.0 if limits and not spec.epsilon else _EPSILONS[kind % len(_EPSILONS)]
+    decay = spec.decay if limits and spec.decay in _LIMITS else _DECAYS[kind % len(_DECAYS)]
+    return spec._replace(shape=shape, axis=(-1,), epsilon=epsilon, decay=decay)
+
+
+def _covering(features: dict[int, set[Hashable]], cases: dict[int, Pooled]) -> Iterator[int]:
     """Numbers of cases that have all features between them: again and again that which adds most for its cost.
 
     What was not drawn, but given to the run, is always among them.
     """
-    features = {n: set(_features(asked(pooled.case, capabilities))) for n, pooled in cases.items()}
-    specs = {n: pooled.case.spec._replace(axis=pooled.case.spec.channel_axes) for n, pooled in cases.items()}
     missing: set[Hashable] = set().union(*features.values())
     there = set()
-    yield from (n for n, pooled in cases.items() if not pooled.choices)
+    yield from (n for n, pooled in cases.items() if n < _MOVED and not pooled.choices)
     while missing:
-        best = max(features, key=lambda n: len(features[n] & missing) / (1 + _COST_OF_SPEC * (specs[n] not in there)))
+        best = max(
+            features, key=lambda n: len(features[n] & missing) / (1 + _COST_OF_SPEC * (_graph(cases[n]) not in there))
+        )
         missing -= features.pop(best)
-        there.add(specs[best])
+        there.add(_graph(cases[best]))
         yield best
 
 
-def _features(case: Case) -> Iterator[Hashable]:
+def _graph(pooled: Pooled) -> Hashable:
+    """What a graph is built for."""
+    return pooled.case.spec._replace(axis=pooled.case.spec.channel_axes)
+
+
+def _features(case: Case, shapes: bool) -> Iterator[Hashable]:
     """What occurs in a case: in its spec, in its data, in its steps and from one step to the next."""
     spec = case.spec
-    yield "rank", spec.rank, spec.axis[0] < 0
-    yield "axes", spec.channel_axes
+    if shapes:
+        yield "rank", spec.rank, spec.axis[0] < 0
+        yield "axes", spec.channel_axes
+    yield "limits", spec.epsilon == 0, spec.decay if spec.decay in _LIMITS else None
     yield "flags", spec.center, spec.scale, _is_mild(case)
     yield "dtype", spec.dtype
     yield "layers", case.read, case.repeat, len(case.starts)
