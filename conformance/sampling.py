@@ -12,8 +12,9 @@ from adapters.interface import Capabilities, Spec, State
 from adapters.registry import REGISTRY
 from conformance.capability import refusal
 from conformance.case import Backward, Case, Drawn, Infer, Instruction, Reload, SetState, Train
-from conformance.pool import Pool, Pooled
+from conformance.pool import Pool, Pooled, fitted
 from conformance.rewrite import asked
+from conformance.specs import recast
 from conformance.targets import Target, base_name
 
 #: What the first case on a spec costs besides, in cases on specs that have one: a graph and its gradients are built.
@@ -42,12 +43,15 @@ def with_kin(targets: Sequence[Target]) -> tuple[Target, ...]:
 
 
 def sample(pool: Pool, capabilities: Capabilities) -> Pool:
-    """The pool with a sample of its cases, in its order; those that are refused cost nothing and stay."""
-    shapes = pool.family in _OF_SHAPES
-    moved = [(n, p) if shapes else _moved(n, p, capabilities) for n, p in pool.numbered]
+    """A sample of the pool for an implementation, in its order; cases that are refused cost nothing and stay."""
+    if pool.family in _OF_SHAPES:
+        pool = fitted(pool, capabilities)
+        moved = list(pool.numbered)
+    else:
+        moved = [_moved(n, p, capabilities) for n, p in pool.numbered]
     allowed = {n: p for n, p in moved if not refusal(p.case.spec, capabilities)}
     chosen = set(
-        _covering({n: set(_features(asked(p.case, capabilities), shapes)) for n, p in allowed.items()}, allowed)
+        _covering({n: set(_features(asked(p.case, capabilities), pool.family)) for n, p in allowed.items()}, allowed)
     )
     kept = [(n, p) for n, p in moved if n in chosen or n not in allowed]
     specs = tuple(dict.fromkeys((*pool.specs, *(p.case.spec for _, p in kept))))
@@ -56,7 +60,7 @@ def sample(pool: Pool, capabilities: Capabilities) -> Pool:
 
 def _moved(number: int, pooled: Pooled, capabilities: Capabilities) -> tuple[int, Pooled]:
     """A case on a spec that all families share: its data and steps stay, and its number says that it is another one."""
-    spec = _shared(pooled.case.spec, pooled.family in _OF_LIMITS)
+    spec = _shared(recast(pooled.case.spec, capabilities), pooled.family in _OF_LIMITS)
     if not pooled.choices or len(pooled.case.spec.axis) > 1 or refusal(spec, capabilities):
         return number, pooled
     return number + _MOVED, Pooled(msgspec.structs.replace(pooled.case, spec=spec), b"", pooled.family)
@@ -93,13 +97,14 @@ def _graph(pooled: Pooled) -> Hashable:
     return pooled.case.spec._replace(axis=pooled.case.spec.channel_axes)
 
 
-def _features(case: Case, shapes: bool) -> Iterator[Hashable]:
+def _features(case: Case, family: int) -> Iterator[Hashable]:
     """What occurs in a case: in its spec, in its data, in its steps and from one step to the next."""
     spec = case.spec
-    if shapes:
+    if family in _OF_SHAPES:
         yield "rank", spec.rank, spec.axis[0] < 0
         yield "axes", spec.channel_axes
-    yield "limits", spec.epsilon == 0, spec.decay if spec.decay in _LIMITS else None
+    if family in _OF_LIMITS:
+        yield "limits", spec.epsilon == 0, spec.decay if spec.decay in _LIMITS else None
     yield "flags", spec.center, spec.scale, _is_mild(case)
     yield "dtype", spec.dtype
     yield "layers", case.read, case.repeat, len(case.starts)

@@ -101,8 +101,7 @@ def run_unit(unit: Unit, plan: Plan, sessions: Sessions, progress: Progress) -> 
         session, seconds_import = sessions.get(unit.target)
         shared = unit.pool(plan)
         started = time.perf_counter()
-        pool = fitted(shared, session.description.capabilities)
-        pool = sample(pool, session.description.capabilities) if unit.target.kin else pool
+        pool = (sample if unit.target.kin else fitted)(shared, session.description.capabilities)
         seconds_drawing = time.perf_counter() - started
         told = _at_most(len(shared.cases), progress)
         final = _final(unit, plan, session)

@@ -35,15 +35,15 @@ def quiet(target: str) -> InProcessSession:
 def test_everything_that_occurs_in_a_pool_occurs_in_its_sample(
     pools: dict[int, Pool], capabilities: Capabilities
 ) -> None:
-    """A sample has every feature of the cases that an implementation allows, in at most half as many."""
+    """A sample has every feature of the cases that an implementation allows, in a few dozen at most."""
     for number, pool in pools.items():
+        drawn = fitted(pool, capabilities) if number in (6, 8) else pool
         whole, part = (
             [asked(p.case, capabilities) for p in cases if not refusal(p.case.spec, capabilities)]
-            for cases in (fitted(pool, capabilities).cases, sample(fitted(pool, capabilities), capabilities).cases)
+            for cases in (drawn.cases, sample(pool, capabilities).cases)
         )
-        shapes = number == 6
-        assert {f for case in part for f in _features(case, shapes)} == {f for c in whole for f in _features(c, shapes)}
-        assert len(part) <= len(whole) / 2 or number == 8
+        assert {f for c in whole for f in _features(c, number)} <= {f for case in part for f in _features(case, number)}
+        assert 0 < len(part) <= 24
 
 
 def test_most_families_share_a_few_specs(pools: dict[int, Pool]) -> None:
