@@ -77,16 +77,22 @@ def test_a_sample_is_evidence_for_every_requirement(pools: dict[int, Pool]) -> N
     assert set(came_to.values()) <= {"pass", "deviates", "unsupported"}, came_to
 
 
-@pytest.mark.parametrize("fault", FAULTS[::60], ids=lambda fault: fault.name)
-def test_a_sample_shows_faults(pools: dict[int, Pool], fault: Fault) -> None:
-    """Every fault that is tried fails something on the samples."""
+def shown(pools: dict[int, Pool], fault: Fault) -> bool:
+    """Whether a fault fails something on the samples."""
     with quiet(fault.target) as session:
         capabilities, everything = session.description.capabilities, frozenset(CATALOGUE)
         surveys = (
             survey(sample(pool, capabilities), CATALOGUE.values(), session, stop_at=everything)
             for pool in pools.values()
         )
-        assert any(tally.failing or tally.broken for found in surveys for tally in found.tallies.values())
+        return any(tally.failing or tally.broken for found in surveys for tally in found.tallies.values())
+
+
+def test_samples_show_nearly_all_faults(pools: dict[int, Pool]) -> None:
+    """Of the zoo's faults, every twenty-fifth is tried: nine in ten show at least."""
+    tried = FAULTS[::25]
+    missed = [fault.name for fault in tried if not shown(pools, fault)]
+    assert len(missed) <= len(tried) / 10, missed
 
 
 def test_kin_is_who_runs_in_the_same_environment() -> None:
