@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from adapters.interface import Array, Spec, State
+from conformance._layouts import Layout
 from conformance.case import Case, Given, Infer, Instruction, SetState, Start, Train
 from conformance.derive import first_training
 
@@ -19,12 +20,12 @@ from conformance.derive import first_training
 Reshape = Callable[[Array, int], Array]
 
 
-def _reshaped(case: Case, change: Reshape) -> list[Instruction]:
-    """The program with every array of x's shape changed, in C order."""
+def _reshaped(case: Case, change: Reshape, layout: Layout = "c") -> list[Instruction]:
+    """The program with every array of x's shape changed, in C order or in another layout."""
     program: list[Instruction] = []
     for index, (step, call) in enumerate(zip(case.held.program, case.expanded.calls, strict=True)):
         arrays = {name: getattr(call, name) for name in ("x", "dy", "v") if getattr(step, name, None) is not None}
-        changed = {name: Given.of(change(a, index)) for name, a in arrays.items()}
+        changed = {name: Given.of(change(a, index), layout) for name, a in arrays.items()}
         program.append(msgspec.structs.replace(step, **changed) if changed else step)
     return program
 
@@ -33,13 +34,24 @@ def _with(case: Case, program: list[Instruction], **changes: object) -> Case:
     return msgspec.structs.replace(case.held, program=tuple(program), repeat=False, **changes)
 
 
-def in_c_order(case: Case) -> tuple[Case, ...]:
-    """The case with all arrays in C order; nothing where they are."""
+def laid_out_otherwise(case: Case) -> tuple[Case, ...]:
+    """The case with all arrays in C order; where they are, as is usual beside it. Images come with channels last."""
     given = (getattr(step, name, None) for step in case.program for name in ("x", "dy", "v"))
     layouts = {a.layout for a in given if a is not None}
-    if layouts <= {"c"}:
+    if not layouts:
         return ()
-    return (_with(case, _reshaped(case, lambda a, _: a)),)
+    usual = _usual(case.spec)
+    other = usual if layouts == {"c"} or (usual == "channels-last" and layouts != {usual}) else "c"
+    return (_with(case, _reshaped(case, lambda a, _: a, other)),)
+
+
+def _usual(spec: Spec) -> Layout:
+    """The layout beside C order that arrays of a spec come in most often: what convolutions like, or transposed."""
+    if spec.rank < 3 or len(spec.axis) > 1:
+        return "fortran"
+    if spec.channel_axes == (1,):
+        return "channels-last"
+    return "channels-first" if spec.channel_axes == (spec.rank - 1,) else "fortran"
 
 
 def _first_training(case: Case, change: Callable[[Array], Array]) -> Case | None:

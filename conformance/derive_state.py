@@ -14,8 +14,8 @@ from conformance.rewrite import rebuilt
 
 replace = msgspec.structs.replace
 
-#: How unusual numbers lie in memory.
-_LAYOUTS: tuple[Layout, ...] = ("c", "reversed", "strided")
+#: How unusual numbers lie in memory, along one axis and along several.
+_LAYOUTS: tuple[tuple[Layout, ...], ...] = (("c", "reversed", "strided"), ("fortran", "reversed", "strided"))
 
 
 def carried(case: Case) -> tuple[Case, ...]:
@@ -84,4 +84,5 @@ def _unusual_numbers(case: Case, first: int, *, signed: bool) -> Given:
         # The sign of NaN means nothing: not even NumPy keeps it everywhere.
         other = (np.arange(size) // 2 + first) % 2 == 0
         dealt = np.where(other & ~np.isnan(dealt), -dealt, dealt)
-    return Given.of(dealt.reshape(case.spec.parameter_shape), _LAYOUTS[first % len(_LAYOUTS)])
+    layouts = _LAYOUTS[len(case.spec.axis) > 1]
+    return Given.of(dealt.reshape(case.spec.parameter_shape), layouts[first % len(layouts)])

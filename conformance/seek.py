@@ -1,6 +1,8 @@
 """Seeks cases with large errors: Hypothesis climbs the ratio of error to bound, on one implementation.
 
 Such cases differ from implementation to implementation and cost a run of their own each, so only long runs have them.
+What they buy is little, measured on NumPy in families 1, 4 and 5: of 88 largest ratios after 100 drawn cases, 100
+sought ones raise 11 and 100 more drawn ones 34; but those of gradients by more (1.7 times, against 1.2).
 """
 
 import math

@@ -68,6 +68,7 @@ def spec_pool(family: int, seed: int, capabilities: Capabilities | None = None, 
         by_rank.append(places[start:] + places[:start])
     # Ranks in turn, so that all are drawn as often.
     single = [place for turn in itertools.zip_longest(*by_rank) for place in turn if place is not None]
+    single = list(dict.fromkeys((*single[:1], *variety.always, *single)))
     rare: list[Place] = [(rank, (rng.randrange(-rank, rank),)) for rank in variety.rare_ranks]
     several = list(variety.several)
     if capabilities is not None:

@@ -15,6 +15,8 @@ class Variety(NamedTuple):
     ranks: tuple[int, ...] = (2, 3, 4, 5)
     #: Ranks that few declare: one spec each.
     rare_ranks: tuple[int, ...] = ()
+    #: Places that every pool has: those that code has paths of its own for.
+    always: tuple[Place, ...] = ()
     channels: tuple[int, ...] = (3, 1, 2, 4, 16, 5, 7, 8, 17, 6, 12, 33, 9, 65, 10, 32, 15, 13, 64, 11, 24, 31)
     #: Sets of several channel axes, with their rank, for those who declare them: so many are taken.
     several: tuple[Place, ...] = ((3, (1, 2)), (4, (-1, 1)), (5, (3, -4, 2)), (4, (1, 2, 3)))
@@ -40,9 +42,10 @@ AROUND_VECTORS = (
 )
 SHAPES = Variety(
     rare_ranks=(1, 6),
+    always=((4, (1,)), (4, (-1,))),
     channels=(3, 1, 2, 4, *AROUND_VECTORS),
     several=((3, (-1, 0)), (5, (3, -4, 2))),
     typed=(1, 3),
-    extents=("free",) * 5 + ("vector",) * 8 + ("one",) * 2 + ("images",) * 2 + ("as channels", "large", "huge"),
+    extents=("free",) * 5 + ("vector",) * 7 + ("one", "images", "as channels") * 2 + ("large", "huge"),
     layouts=True,
 )

@@ -16,7 +16,7 @@ from conformance.requirements._catalogue import Derive
 
 #: Every derivation of this module.
 SHAPES = (
-    derive_shapes.in_c_order,
+    derive_shapes.laid_out_otherwise,
     derive_shapes.empty_batch,
     derive_shapes.single_element,
     derive_shapes.regrouped,
@@ -65,26 +65,38 @@ def test_pure_and_total(function: Derive) -> None:
     assert applied > 8
 
 
-#: Derivations that keep the layouts of the case.
-LAID_OUT = (derive_shapes.other_axis,)
+#: Derivations that keep the layouts of the case, or give it others.
+LAID_OUT = (derive_shapes.other_axis, derive_shapes.laid_out_otherwise)
 
 
 def _name(a: Array) -> str:
     return "bfloat16" if a.dtype == ml_dtypes.bfloat16 else a.dtype.name
 
 
-def test_in_c_order() -> None:
-    """The values are the same to the bit; nothing where all arrays lie in C order."""
+def _layouts(case: Case) -> set[str]:
+    """The layouts of the case's arrays."""
+    arrays = (getattr(step, name, None) for step in case.program for name in ("x", "dy", "v"))
+    return {a.layout for a in arrays if a}
+
+
+def test_laid_out_otherwise() -> None:
+    """The values are the same to the bit, in another layout: C order, or the usual one beside it."""
+    usual = set()
     for one in drawn():
-        made = derive_shapes.in_c_order(one)
-        arrays = (getattr(step, name, None) for step in one.program for name in ("x", "dy", "v"))
-        layouts = {a.layout for a in arrays if a}
-        assert bool(made) == (layouts - {"c"} != set())
+        made = derive_shapes.laid_out_otherwise(one)
+        assert bool(made) == bool(_layouts(one))
+        for other in made:
+            (layout,) = _layouts(other)
+            assert {layout} != _layouts(one)
+            if layout != "c":
+                usual.add((one.spec.channel_axes if one.spec.rank > 2 else (), layout))
         for other in made:
             for a, b in zip(one.expanded.calls, other.expanded.calls, strict=True):
                 assert (a.x is None) == (b.x is None)
                 assert a.x is None or b.x is None or a.x.tobytes() == b.x.tobytes()
                 assert a.dy is None or b.dy is None or a.dy.tobytes() == b.dy.tobytes()
+    assert ((1,), "channels-last") in usual
+    assert not [axes for axes, layout in usual if (axes == (1,)) != (layout == "channels-last")]
 
 
 def _same(one: State | None, other: State) -> bool:

@@ -47,3 +47,14 @@ class StridedStateMisread(NumpyLayer):
     def __init__(self, spec: Spec, state: State, conventions: Conventions) -> None:
         fields: list[Any] = [first_of_strided(a) for a in state[:4]]
         super().__init__(spec, State(*fields), conventions)
+
+
+@fault("6", "BN-601")
+class ChannelsLastInferredAsFirst(NumpyLayer):
+    """Reads the memory of images whose channels come last in it as if they came first, at inference."""
+
+    def infer(self, x: Array, dy: Array | None = None) -> Step:
+        if self.spec.rank == 4 and self.spec.channel_axes == (1,) and not x.flags.c_contiguous:
+            images = x.transpose(0, 2, 3, 1)
+            x = images.copy().reshape(x.shape) if images.flags.c_contiguous else x
+        return super().infer(x, dy)
