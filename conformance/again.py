@@ -10,6 +10,7 @@ from reports.history import RUN_FILE
 from reports.history_digest import Digest
 from reports.nightly_changes import changes
 from reports.records import Outcome, Result, Results
+from reports.verdict import exit_code
 
 #: What the machine may be to blame for. A wrong number is found again by the shrinker already.
 _ACCIDENTS: frozenset[Outcome] = frozenset({"crash", "timeout", "error"})
@@ -27,26 +28,30 @@ def doubted(results: Results, past: Sequence[Digest]) -> list[tuple[str, str]]:
     return [(change.requirement, change.implementation) for change in new] if len(new) <= MOST else []
 
 
-def confirm(folder: Path, past: Sequence[Digest], run: Runner) -> int:
-    """Run what is in doubt again; what then holds is mistrusted, and said to be. Returns how many cells that were.
+def confirm(folder: Path, second: Path, past: Sequence[Digest], run: Runner) -> int:
+    """Run what is in doubt again, into a second folder; what then holds is mistrusted. Returns how many cells do.
 
     Raises:
         ResultsError: the run in the folder has left nothing that can be read.
     """
     file = folder / RUN_FILE
     results = store.read(file)
-    cells = doubted(results, past) if results.footer is not None else []
-    if not cells:
+    cells = doubted(results, past)
+    if not cells or results.footer is None:
         return 0
     ids = " or ".join(dict.fromkeys(id_ for id_, _ in cells))
-    run(list(dict.fromkeys(name for _, name in cells)), ids, folder / "again")
-    if not (folder / "again" / RUN_FILE).is_file():
+    run(list(dict.fromkeys(name for _, name in cells)), ids, second)
+    if not (second / RUN_FILE).is_file():
         return 0
-    second = {(r.requirement, r.implementation): r for r in store.read(folder / "again" / RUN_FILE).results}
-    passed = {cell: second[cell] for cell in cells if cell in second and second[cell].outcome in _HELD}
+    found = {(r.requirement, r.implementation): r for r in store.read(second / RUN_FILE).results}
+    passed = {cell: found[cell] for cell in cells if cell in found and found[cell].outcome in _HELD}
     if passed:
         judged = [_weighed(r, passed.get((r.requirement, r.implementation))) for r in results.results]
-        store.write(file, msgspec.structs.replace(results, results=judged))
+        code = exit_code((r.outcome for r in judged), results.footer.complete)
+        footer = msgspec.structs.replace(results.footer, exit_code=code)
+        part = file.with_suffix(".part")
+        store.write(part, msgspec.structs.replace(results, results=judged, footer=footer))
+        part.replace(file)
     return len(passed)
 
 

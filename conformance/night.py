@@ -25,8 +25,8 @@ from reports.verdict import verdict
 
 #: Label of the environments whose packages are resolved anew every night.
 LATEST = "latest"
-#: Folder of the last night's runs, and that of the kept cases in the history.
-RUNS, KEPT = "last-night", "kept"
+#: Folders of the last night's runs and of what was run again, and that of the kept cases in the history.
+RUNS, AGAIN, KEPT = "last-night", "last-night-again", "kept"
 #: Seconds that a run which is told to stop may take to write what it has.
 ENDING = 120.0
 Say = Callable[[str], None]
@@ -70,7 +70,8 @@ def run_night(order: Order, say: Say) -> Night:
     """
     started = time.monotonic()
     runs = order.out / RUNS
-    shutil.rmtree(runs, ignore_errors=True)
+    for earlier in (runs, order.out / AGAIN):
+        shutil.rmtree(earlier, ignore_errors=True)
     for folder in (runs, order.history):
         make_writable(folder)
     history = History(order.history)
@@ -149,7 +150,7 @@ def _confirm(order: Order, environment: str, past: Sequence[Digest], clock: _Clo
     if clock.left == 0 or not (folder / RUN_FILE).is_file():
         return
     with contextlib.suppress(ResultsError):
-        if passed := again.confirm(folder, past, run):
+        if passed := again.confirm(folder, order.out / AGAIN / environment, past, run):
             tell(f"{count(passed, 'check')} broke in {environment}, but not when run again on the same cases")
             _suite(["report", str(folder / RUN_FILE), "-o", str(folder / "report.html")], clock.left)
 

@@ -212,7 +212,7 @@ def test_only_what_newly_breaks_is_run_again(tmp_path: Path) -> None:
         asked.append((names, ids))
         store.write(out / RUN_FILE, tonight)
 
-    assert again.confirm(tmp_path, past, run) == 0
+    assert again.confirm(tmp_path, tmp_path / "second", past, run) == 0
     assert asked == [(["keras@latest"], "BN-102")]
     assert read_results(tmp_path / RUN_FILE).results == tonight.results
 
