@@ -211,7 +211,7 @@ def _fits(id_: str, evidence: _Evidence, candidate: _Candidate) -> tuple[int, in
         if id_ not in kept.failed:
             continue
         here = slice(evidence.starts[n], evidence.starts[n + 1])
-        relevant = [i for i, s in enumerate(evidence.symptoms) if concerns(kept.failed[id_], s) and _judged_by(id_, s)]
+        relevant = [i for i, s in enumerate(evidence.symptoms) if concerns(kept.failed[id_], s) and judged_by(id_, s)]
         wrong = evidence.wrong[here] & np.isin(evidence.symptom_of[here], relevant)
         if wrong.any():
             of += 1
@@ -247,7 +247,7 @@ def concerns(quantities: tuple[str, ...], symptom: Symptom) -> bool:
     return not about or symptom[1] in about
 
 
-def _judged_by(id_: str, symptom: Symptom) -> bool:
+def judged_by(id_: str, symptom: Symptom) -> bool:
     """Whether a requirement judges the operation; what it does to the state may show after any."""
     return symptom[0] not in ("train", "infer") or id_ not in CATALOGUE or symptom[0] in CATALOGUE[id_].ops
 

@@ -14,6 +14,7 @@ from conformance import grading, settling
 from conformance._results import counterexample, outcome, result
 from conformance.agreement import Sample
 from conformance.diagnosis import diagnose
+from conformance.diagnosis_grades import diagnose_grades
 from conformance.evidence import Evidence
 from conformance.explain import Smallest, shrink
 from conformance.families import FAMILIES
@@ -77,10 +78,12 @@ class Conclusion:
     target: Target
     survey: Survey
     description: Description | None = None
+    accuracy: tuple[Measured, ...] = ()
 
     def take(self, done: Surveyed) -> None:
         """Add a survey of it."""
         self.survey.merge(done.survey)
+        self.accuracy += done.accuracy
         self.description = done.description or self.description
 
 
@@ -145,17 +148,21 @@ def conclude(conclusion: Conclusion, plan: Plan, sessions: Sessions) -> Conclude
     started = time.perf_counter()
     tallies = sorted(found.tallies.values(), key=lambda tally: tally.requirement.id)
     results = [_explained(tally, found, target, plan, session, sessions) for tally in tallies]
-    results = _with_causes(results, found)
+    results = _with_causes(results, conclusion)
     return Concluded(target, results, time.perf_counter() - started, peak_memory_mib())
 
 
-def _with_causes(results: list[Result], found: Survey) -> list[Result]:
+def _with_causes(results: list[Result], conclusion: Conclusion) -> list[Result]:
     """The results with the likely causes of those that fail."""
-    if all(result.outcome != "fail" for result in results):
+    failing = [result.requirement for result in results if result.outcome == "fail"]
+    if not failing:
         return results
-    causes = diagnose(found.keeper.kept, DIAGNOSIS)
+    kept = conclusion.survey.keeper.kept
+    causes = {id_: cause.text for id_, cause in diagnose(kept, DIAGNOSIS).items()}
+    left = [id_ for id_ in failing if id_ not in causes]
+    causes = {**diagnose_grades(kept, conclusion.accuracy, left), **causes}
     return [
-        msgspec.structs.replace(r, cause=causes[r.requirement].text)
+        msgspec.structs.replace(r, cause=causes[r.requirement])
         if r.outcome == "fail" and r.requirement in causes
         else r
         for r in results
