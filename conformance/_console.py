@@ -2,7 +2,9 @@
 
 import functools
 import os
+import platform
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -11,6 +13,19 @@ import typer
 if TYPE_CHECKING:
     from conformance.targets import Target
 
+#: What is run where nothing is named.
+ANNOUNCED = ("numpy", "tf_graph", "keras", "torch")
+
+Implementations = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[IMPLEMENTATION]...",
+        help="Names (see `list`); code that needs no adapter: torch:package.module:Class, torch:path/to/file.py:Class, "
+        "torch-function:...:function, keras:...:Class, jax:...:function, numpy:...:Class, onnx:model.onnx, "
+        "'cmd:PROGRAM ARGUMENTS'; or adapter classes: package.module:Class or path/to/file.py:Class. "
+        f"Default: {' '.join(ANNOUNCED)}.",
+    ),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")]
 OnlyOption = Annotated[
     list[str] | None,
@@ -61,6 +76,24 @@ KeptCases = Annotated[
     typer.Option("--kept", metavar="FOLDER", help="Run the cases in this folder, too: case files of earlier runs."),
 ]
 InProcess = Annotated[bool, typer.Option("--in-process", help="Run adapters in this process, for a debugger.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            installed = metadata.version("bn-conformance")
+        except metadata.PackageNotFoundError:
+            installed = "not installed"
+        say(f"bn-conformance {installed}, Python {platform.python_version()}")
+        raise typer.Exit
+
+
+def version(
+    _: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """Check implementations of batch normalization against one precise definition."""
 
 
 def say(text: str) -> None:

@@ -25,10 +25,12 @@ from conformance import (
     vectors_cli,
 )
 from conformance._console import (
+    ANNOUNCED,
     CacheFolder,
     Debug,
     DeviceOption,
     EnvironmentsFile,
+    Implementations,
     InProcess,
     KeptCases,
     MapOption,
@@ -41,6 +43,7 @@ from conformance._console import fail as _fail
 from conformance._console import make_writable as _make_writable
 from conformance._console import ready as _ready
 from conformance._console import say as _say
+from conformance._console import version as _version
 
 if TYPE_CHECKING:
     from conformance.plan import Plan
@@ -56,6 +59,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.callback()(_version)
 app.add_typer(env_cli.app, name="env")
 app.command()(conventions_cli.conventions)
 app.command()(mutants_cli.mutants)
@@ -68,19 +72,10 @@ app.command()(porting_cli.porting)
 app.command()(checkpoints_cli.checkpoints)
 night_cli.add_to(app)
 
-ANNOUNCED = ("numpy", "tf_graph", "keras", "torch")
-
 
 @app.command()
 def run(
-    implementations: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[IMPLEMENTATION]...",
-            help="Names (see `list`), or adapter classes: package.module:Class or path/to/file.py:Class. "
-            f"Default: {' '.join(ANNOUNCED)}.",
-        ),
-    ] = None,
+    implementations: Implementations = None,
     env: Annotated[
         list[str] | None,
         typer.Option(

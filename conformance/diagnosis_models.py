@@ -10,7 +10,6 @@ from importlib import import_module
 from typing import NamedTuple
 
 from adapters.numpy_reference import NumpyLayer
-from conformance import diagnosis_general as general
 
 
 class Model(NamedTuple):
@@ -140,18 +139,27 @@ _ZOO: dict[str, dict[str, str]] = {
     },
 }
 
-_GENERAL: dict[str, general.Layers] = {
-    "epsilon": general.EPSILON,
-    # Two updates are one with the decay squared.
-    "decay": [*general.DECAY, general.UpdatedTwice],
-    "elements": general.STATISTICS,
-    "variance": [*general.FORMULA, general.MovingOfSecondMoment],
-    "affine": general.AFFINE,
-    "dx": general.DX,
-    "parameters": general.PARAMETERS,
-    "updates": general.UPDATES,
-    "moving": general.MOVING,
-}
+
+def _general() -> dict[str, list[type[NumpyLayer]]]:
+    """Models that are no exhibits of the zoo; they load it all the same, which only a run that fails needs."""
+    from conformance import diagnosis_general as general
+    from conformance import diagnosis_partial as partial
+
+    return {
+        "epsilon": general.EPSILON,
+        # Two updates are one with the decay squared.
+        "decay": [*general.DECAY, general.UpdatedTwice, *partial.DECAY],
+        "elements": general.STATISTICS,
+        "variance": [*general.FORMULA, general.MovingOfSecondMoment],
+        "affine": [*general.AFFINE, *partial.AFFINE],
+        "mode": partial.MODE,
+        "bessel": partial.BESSEL,
+        "dx": general.DX,
+        "parameters": general.PARAMETERS,
+        "updates": general.UPDATES,
+        "moving": general.MOVING,
+    }
+
 
 #: Families whose models speak of digits.
 _NARROW = ("precision",)
@@ -168,10 +176,10 @@ def _model(name: str, family: str, layer: type[NumpyLayer]) -> Model:
 @cache
 def library() -> tuple[Model, ...]:
     """All models, the simpler ones of a family first; loaded when first asked for."""
-    models = []
+    models, further = [], _general()
     for family in TITLES:
         for module, names in _ZOO.get(family, {}).items():
             loaded = import_module(f"conformance.zoo.{module}")
             models += [_model(name, family, getattr(loaded, name).layer) for name in names.split()]
-        models += [_model(layer.__name__, family, layer) for layer in _GENERAL.get(family, [])]
+        models += [_model(layer.__name__, family, layer) for layer in further.get(family, [])]
     return tuple(models)

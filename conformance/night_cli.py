@@ -64,7 +64,7 @@ def night(
     """
     with clear_errors(debug):
         from conformance import night as running
-        from conformance.cli import ANNOUNCED
+        from conformance._console import ANNOUNCED
         from conformance.environments import read
 
         own = running.work(implementations or [], env or [], ANNOUNCED, read(environments))

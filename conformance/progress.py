@@ -10,6 +10,7 @@ from conformance._tasks import Done
 from conformance.families import FAMILIES
 from conformance.runner import Event
 from conformance.unit import Concluded
+from reports._format import count
 from reports.records import Result, Results
 from reports.verdict import Verdict
 
@@ -26,6 +27,7 @@ def watch() -> Iterator[Tell]:
     if not sys.stderr.isatty():
         yield _plain()
         return
+    line_of = _lines()
     # Imported here since only a terminal needs it, and it takes its time.
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -42,16 +44,17 @@ def watch() -> Iterator[Tell]:
             bar.advance(task, event.cases_done)
             if event.done is not None:
                 bar.update(task, description=_name(event.done))
-                bar.console.print(_line(event.done), highlight=False, markup=False)
+                if line := line_of(event.done):
+                    bar.console.print(line, highlight=False, markup=False)
 
         yield tell
 
 
 def _plain() -> Tell:
-    started = time.perf_counter()
+    started, line_of = time.perf_counter(), _lines()
 
     def tell(event: Event) -> None:
-        line = event.said or event.doing or (_line(event.done) if event.done is not None else "")
+        line = event.said or event.doing or (line_of(event.done) if event.done is not None else "")
         # Whoever read the progress may have gone: the run goes on.
         with contextlib.suppress(BrokenPipeError):
             if line:
@@ -66,6 +69,21 @@ def _name(done: Done) -> str:
     return f"{done.unit.target.name}, {FAMILIES[done.unit.family].title.lower()}"
 
 
+def _lines() -> Callable[[Done], str]:
+    """What makes a line of a unit; why an implementation is not run is said once, not for every family."""
+    told: set[tuple[str, str]] = set()
+
+    def line_of(done: Done) -> str:
+        if not isinstance(done, Concluded) and done.no_run:
+            why = done.unit.target.name, done.no_run
+            if why in told:
+                return ""
+            told.add(why)
+        return _line(done)
+
+    return line_of
+
+
 def _line(done: Done) -> str:
     """One line on a unit: how many requirements failed; on an implementation: how many came to what."""
     if isinstance(done, Concluded):
@@ -74,7 +92,7 @@ def _line(done: Done) -> str:
     if done.no_run:
         return f"{_name(done)}: no run, {_first_line(done.no_run)[:_SHOWN]}"
     failing = sum(1 for tally in done.survey.tallies.values() if tally.failing or tally.broken)
-    found = f"{failing} requirements fail" if failing else "nothing fails"
+    found = f"{count(failing, 'requirement')} {'fails' if failing == 1 else 'fail'}" if failing else "nothing fails"
     return f"{_name(done)}: {done.survey.accounts.checks} checks, {found}"
 
 
@@ -97,7 +115,20 @@ def summary(results: Results, found: Verdict, *, whole: bool = False) -> list[st
     replays = [c.command for r in results.results if r.outcome in _LISTED for c in r.counterexamples[:1]]
     if replays:
         lines += ["", f"The first of these again: {replays[0]}"]
-    return [*lines, *([""] if lines else []), found.sentence, found.say, *_accounting(results)]
+    causes = _causes(results)
+    return [*lines, *([""] if lines else []), *causes, found.sentence, found.say, *_accounting(results)]
+
+
+def _causes(results: Results) -> list[str]:
+    """The likely causes of each implementation, where there are more than the verdict names."""
+    causes = Counter((r.implementation, r.cause) for r in results.results if r.outcome == "fail" and r.cause)
+    if len(causes) < 2:
+        return []
+    fails = Counter(r.implementation for r in results.results if r.outcome == "fail")
+    lines = [
+        f"  {name}: {cause} ({number} of {fails[name]} failures)" for (name, cause), number in causes.most_common()
+    ]
+    return ["Likely causes:", *lines, ""]
 
 
 def _row(result: Result) -> tuple[str, str, str, str]:

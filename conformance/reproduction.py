@@ -75,7 +75,7 @@ def _script(failing: Failing, target: str, path: tuple[str, ...], run: Run, spel
     if lacking:
         return Script(why_none=f"there are no words for {lacking}")
     if writer is None:
-        return Script(why_none="it shows in a comparison of several runs, none of which is off by itself")
+        return Script(why_none="the requirement judges how results compare, of which none is off by its own bound")
     return Script(writer.script(failing))
 
 

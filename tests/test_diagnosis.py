@@ -19,6 +19,7 @@ from conformance.requirements import CATALOGUE
 from conformance.session import open_session
 from conformance.survey import survey
 from conformance.zoo import FAULTS, VARIANTS, Fault
+from tests import partial_faults
 from tests._judged import case, infer, traced, train
 
 #: Cases per family: a third of the quick profile's.
@@ -120,6 +121,17 @@ def test_two_faults_get_two_causes() -> None:
 
     assert found["BN-109"].model.name == "EpsilonOutsideRoot"
     assert found["BN-305"].model.name == "DecayReversed"
+
+
+@pytest.mark.parametrize("name", partial_faults.NAMES)
+def test_one_of_two_places(name: str) -> None:
+    """What is wrong with one statistic, or in one mode, is told from what is wrong with both."""
+    found: list[Kept] = []
+    with np.errstate(all="ignore"), open_session(f"tests.partial_faults:{name}", in_process=True) as session:
+        for family in (1, 2, 3):
+            found += survey(pool(family), CATALOGUE.values(), session).keeper.kept
+
+    assert named(diagnose(found, 120)) == name
 
 
 def test_nothing_failed() -> None:

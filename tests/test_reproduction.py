@@ -175,7 +175,7 @@ def test_nothing_to_show() -> None:
     twice = Case(SPEC, (Start(),), (SecondOrder(given(values(4, 3)), given(values(4, 3)), given(values(4, 3))),))
     large = Case(SPEC, (Start(),), (Train(given(values(100_000, 3))),))
     for target, case_, trace, why in (
-        ("adapters.numpy_reference:NumpyReference", right, traced(right), "a comparison of several runs"),
+        ("adapters.numpy_reference:NumpyReference", right, traced(right), "how results compare"),
         ("numpy:mine:Norm", right, broken, "could not be asked how it is called"),
         ("mine:Adapter", twice, broken, "no words for gradients of gradients"),
         ("mine:Adapter", large, broken, "its inputs have 300000 elements"),
