@@ -88,6 +88,14 @@ def test_a_night_with_something_new_opens_an_issue_and_fails_last(tmp_path: Path
     assert not (tmp_path / "hacked").exists()
 
 
+def test_what_newly_fails_again_is_told_in_the_open_issue(tmp_path: Path) -> None:
+    """Where an issue of that title is open there is a comment on it, and no second one."""
+    ran = run_workflow(tmp_path, tox=FOUND, gh="if [[ $1 == issue && $2 == list ]]; then echo 17; fi")
+    assert ran.calls[-1] == "gh issue comment 17 --body-file -"
+    assert ran.body == 'Body with "quotes".\n'
+    assert not any(call.startswith("gh issue create") for call in ran.calls)
+
+
 def test_a_night_without_anything_new_succeeds(tmp_path: Path) -> None:
     """No issue is opened, and all steps succeed."""
     ran = run_workflow(tmp_path, tox=CLEAN)
