@@ -30,8 +30,8 @@ def show(place: Place, say: Say) -> None:
         if entry.note:
             say(f"{'':18} {entry.note}")
     for label in listed.labels:
-        say(f"{label:18} stands for {', '.join(listed.expand([label]))}")
-    say(f"{CURRENT:18} is the interpreter that the suite runs in")
+        say(f"{label:18} stands for {', '.join(listed.expand([label], here=False))}")
+    say(f"\n`run --env {CURRENT}` means the interpreter that the suite itself runs in.")
 
 
 def _state(entry: Environment, cache: Path) -> str:
@@ -49,9 +49,7 @@ def create(names: Sequence[str], place: Place, say: Say, *, upgrade: bool) -> in
     """Build environments; return 3 if any could not be had, else 0."""
     listed, cache = environments.read(place.file), environments.cache_folder(place.cache)
     code = 0
-    for name in listed.expand(_given(names)):
-        if name == CURRENT:
-            continue
+    for name in listed.expand(_given(names), here=False):
         try:
             built = environments.build(listed.get(name).recipe, cache, upgrade=upgrade)
         except BuildError as error:
@@ -67,10 +65,9 @@ def create(names: Sequence[str], place: Place, say: Say, *, upgrade: bool) -> in
 def remove(names: Sequence[str], place: Place, say: Say) -> None:
     """Delete environments with their locks."""
     listed, cache = environments.read(place.file), environments.cache_folder(place.cache)
-    for name in listed.expand(_given(names)):
-        if name != CURRENT:
-            there = environments.remove(listed.get(name).recipe, cache)
-            say(f"{name}: {'removed' if there else 'was not there'}")
+    for name in listed.expand(_given(names), here=False):
+        there = environments.remove(listed.get(name).recipe, cache)
+        say(f"{name}: {'removed' if there else 'was not there'}")
 
 
 def _given(names: Sequence[str]) -> Sequence[str]:

@@ -62,11 +62,15 @@ class Environments(NamedTuple):
         """Names that stand for several environments."""
         return [*dict.fromkeys(label for e in self.entries for label in e.labels), ALL]
 
-    def expand(self, names: Iterable[str]) -> tuple[str, ...]:
-        """The environments that names and labels stand for, "current" included; UsageError for what is neither."""
+    def expand(self, names: Iterable[str], *, here: bool = True) -> tuple[str, ...]:
+        """The environments that names and labels stand for; UsageError for what is neither.
+
+        "current" is the interpreter that the suite runs in; where that makes no sense, ``here`` is False, and it is a
+        label.
+        """
         found: list[str] = []
         for name in names:
-            if name in (CURRENT, *self.names):
+            if name in self.names or (here and name == CURRENT):
                 found.append(name)
             elif name in self.labels:
                 found += [e.name for e in self.entries if name == ALL or name in e.labels]

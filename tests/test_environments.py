@@ -106,6 +106,16 @@ def test_labels_stand_for_environments(listed: Environments) -> None:
         listed.expand(["secnd"])
 
 
+def test_current_is_a_label_where_there_is_nothing_to_run(listed: Environments) -> None:
+    """To build "current" means the environments of that label: the interpreter of the suite is there already."""
+    listed.file.write_text(ENTRIES.replace('labels = ["both"]', 'labels = ["current"]', 1), encoding="utf-8")
+    labelled = environments.read()
+    assert labelled.expand(["current"]) == ("current",)
+    assert labelled.expand(["current"], here=False) == ("first",)
+    with pytest.raises(UsageError, match="'current'"):
+        listed.expand(["current"], here=False)
+
+
 # Who runs where
 
 
