@@ -44,11 +44,10 @@ def with_kin(targets: Sequence[Target]) -> tuple[Target, ...]:
 
 def sample(pool: Pool, capabilities: Capabilities) -> Pool:
     """A sample of the pool for an implementation, in its order; cases that are refused cost nothing and stay."""
-    if pool.family in _OF_SHAPES:
+    moved = [(n, p) if pool.family in _OF_SHAPES else _moved(n, p, capabilities) for n, p in pool.numbered]
+    if all(n < _MOVED for n, _ in moved):
         pool = fitted(pool, capabilities)
         moved = list(pool.numbered)
-    else:
-        moved = [_moved(n, p, capabilities) for n, p in pool.numbered]
     allowed = {n: p for n, p in moved if not refusal(p.case.spec, capabilities)}
     chosen = set(
         _covering({n: set(_features(asked(p.case, capabilities), pool.family)) for n, p in allowed.items()}, allowed)

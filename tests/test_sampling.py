@@ -52,6 +52,14 @@ def test_most_families_share_a_few_specs(pools: dict[int, Pool]) -> None:
     assert len(shared) < 40 < len({spec for number in (1, 2, 3, 4, 5, 7) for spec in pools[number].specs}) / 3
 
 
+def test_who_takes_no_shared_spec_gets_cases_of_its_own(pools: dict[int, Pool]) -> None:
+    """Parameters for each activation: no case can be moved, and hardly one of the pool is allowed."""
+    capabilities = Capabilities(ranks=(3, 4), axes="activations", dtypes=("float32",))
+    for pool in pools.values():
+        specs = {pooled.case.spec for pooled in sample(pool, capabilities).cases}
+        assert sum(not refusal(spec, capabilities) for spec in specs) >= 3
+
+
 def test_cases_of_a_sample_keep_their_numbers(pools: dict[int, Pool]) -> None:
     """Implementations are compared on the same cases by their numbers: what was moved to another spec has another."""
     for pool in pools.values():
