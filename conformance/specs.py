@@ -90,10 +90,11 @@ def spec_pool(family: int, seed: int, capabilities: Capabilities | None = None, 
     rank, axis = chosen[0]
     shapes[chosen[0]] = _shape(rank, axis, min(next(columns[0]), 3))
     specs = []
+    later: list[float] = []
     for number, place in enumerate(itertools.islice(itertools.cycle(chosen), size)):
-        epsilon, decay = next(columns[1]), next(columns[2])
-        spec = Spec(shapes[place], place[1], epsilon, decay, next(center) or not flags, next(scale) or not flags)
-        spec = spec._replace(dtype=_dtype(number, family, variety.typed))
+        epsilon, dtype = next(columns[1]), _dtype(number, family, variety.typed)
+        decay = _decay(columns[2], later, dtype)
+        spec = Spec(shapes[place], place[1], epsilon, decay, next(center) or not flags, next(scale) or not flags, dtype)
         specs.append(spec._replace(shape=_known_extents(spec, rng)) if number % 4 == 2 else spec)
     return tuple(recast(spec, capabilities) for spec in sorted(specs, key=_simplicity))
 
@@ -148,6 +149,17 @@ def _endless(rng: random.Random, values: tuple[Any, ...]) -> Iterator[Any]:
     while True:
         rng.shuffle(order)
         yield from order
+
+
+def _decay(decays: Iterator[float], later: list[float], dtype: str) -> float:
+    """The next decay. A type may have one spec alone: a decay at which nothing moves waits for one of float32."""
+    if dtype == "float32":
+        return later.pop() if later else next(decays)
+    for decay in decays:
+        if decay < 1:
+            return decay
+        later.append(decay)
+    raise AssertionError("the decays have no end")
 
 
 def _simplicity(spec: Spec) -> tuple[object, ...]:
