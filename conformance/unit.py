@@ -5,33 +5,30 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from adapters.interface import Capabilities, Conventions, Description
 from conformance import grading, settling
-from conformance._results import counterexample, outcome, result
+from conformance._results import outcome, result
 from conformance.agreement import Sample
+from conformance.counterexamples import KNOWN, explained
 from conformance.diagnosis import diagnose
 from conformance.diagnosis_grades import diagnose_grades
-from conformance.evidence import Evidence
-from conformance.explain import Smallest, shrink
 from conformance.families import FAMILIES
 from conformance.grading import Measured
 from conformance.known_failures import find_for
 from conformance.plan import Plan
-from conformance.pool import Pool, Pooled, fitted, fitted_specs
-from conformance.reproduction_files import with_script
-from conformance.rewrite import asked
+from conformance.pool import Pool, fitted
 from conformance.sampling import sample
 from conformance.seek import seek
 from conformance.session import Session, SessionError
 from conformance.sessions import Sessions
-from conformance.survey import execute, measure, survey
-from conformance.tally import Example, Survey, Tally
+from conformance.survey import survey
+from conformance.tally import Survey, Tally
 from conformance.targets import Target
-from reports.records import Counterexample, Result
+from reports.records import Result
 from reports.settling_record import Settling
 
 Progress = Callable[[int], None]
@@ -146,9 +143,15 @@ def conclude(conclusion: Conclusion, plan: Plan, sessions: Sessions) -> Conclude
     except SessionError:
         return Concluded(target, unexplained(conclusion, plan))
     started = time.perf_counter()
-    tallies = sorted(found.tallies.values(), key=lambda tally: tally.requirement.id)
-    results = [_explained(tally, found, target, plan, session, sessions) for tally in tallies]
-    results = _with_causes(results, conclusion)
+    capabilities, version = session.description.capabilities, session.description.version
+    outcomes = {
+        id_: outcome(tally, found, capabilities, find_for(plan.known, id_, target, version))
+        for id_, tally in found.tallies.items()
+    }
+    # What is known comes last: it is not to take the time of what is new.
+    in_turn = sorted(outcomes, key=lambda id_: (outcomes[id_][0] == KNOWN, id_))
+    results = [explained(found.tallies[id_], outcomes[id_], target, plan, session, sessions) for id_ in in_turn]
+    results = _with_causes(sorted(results, key=lambda record: record.requirement), conclusion)
     return Concluded(target, results, time.perf_counter() - started, peak_memory_mib())
 
 
@@ -199,60 +202,6 @@ def _at_most(cases: int, progress: Progress) -> Progress:
             progress(done)
 
     return tell
-
-
-def _explained(tally: Tally, found: Survey, target: Target, plan: Plan, session: Session, sessions: Sessions) -> Result:
-    """The record of one requirement, with its counterexamples where it failed."""
-    name, id_ = target.name, tally.requirement.id
-    known = find_for(plan.known, id_, target, session.description.version)
-    came_to = outcome(tally, found, session.description.capabilities, known)
-    started = time.perf_counter()
-    counterexamples: list[Counterexample] = []
-    proven = None
-    if came_to[0] in ("fail", "error", "crash", "timeout", "known failure"):
-        budget = 0.0 if came_to[0] == "known failure" else sessions.explaining_left(target)
-        counterexamples, proven = _counterexamples(tally, plan, target, session, budget)
-        sessions.spend(target, time.perf_counter() - started)
-    return result(tally, name, came_to, counterexamples, proven, time.perf_counter() - started)
-
-
-def _counterexamples(
-    tally: Tally, plan: Plan, target: Target, session: Session, budget: float
-) -> tuple[list[Counterexample], float | None]:
-    """The smallest and the worst failing case, and the worst one's ratio to the proven bound."""
-    requirement = tally.requirement
-    start = tally.smallest.pooled if tally.smallest is not None else tally.broken_case
-    assert start is not None
-    specs = fitted_specs(plan.pools[start.family], session.description.capabilities)
-    if start.case.spec not in specs and plan.further is not None:
-        specs = fitted_specs(plan.further[start.family], session.description.capabilities)
-    shrunk = shrink(requirement, start, specs, session, budget / 2) if budget > 0 else None
-    kind: Literal["smallest", "smallest seen"] = "smallest" if shrunk is not None else "smallest seen"
-    smallest = shrunk or _as_seen(tally, start)
-    record = counterexample(kind, smallest, requirement, target, plan)
-    records = [with_script(record, smallest, requirement, target, plan, session)]
-    if tally.worst is None or not tally.worst.evidence.fails:
-        return records, None
-    worst = tally.worst
-    try:
-        run = execute(asked(worst.pooled.case, session.description.capabilities), session)
-        others = tuple(execute(c, session) for c in requirement.derive(run.case)) if requirement.derive else ()
-        broken = any(other.trace.failure is not None for other in (run, *others))
-        evidence, proven = (worst.evidence, None) if broken else measure(requirement, run, others)
-    except SessionError:
-        evidence, proven = worst.evidence, None
-    if evidence.fails:
-        tally.worst = worst = Example(worst.pooled, evidence, worst.decided_by)
-    found = Smallest(worst.pooled.case, worst.evidence, "")
-    return [*records, counterexample("worst", found, requirement, target, plan)], proven
-
-
-def _as_seen(tally: Tally, start: Pooled) -> Smallest:
-    if tally.smallest is not None:
-        return Smallest(start.case, tally.smallest.evidence, tally.smallest.evidence.message)
-    failure = tally.failure
-    message = "" if failure is None else f"{failure.kind}: {failure.message}"
-    return Smallest(start.case, Evidence(float("inf")), message)
 
 
 def peak_memory_mib() -> float:

@@ -2,14 +2,17 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from conformance import _tasks, runner, workers
+from conformance import _tasks, counterexamples, runner, workers
 from conformance import pool as pools
 from conformance.conversation import Timeouts
 from conformance.interruption import Interrupted
+from conformance.known_failures import KnownFailure
 from conformance.plan import Plan
+from conformance.tally import Tally
 from conformance.targets import resolve
 from conformance.unit import Concluded, Surveyed, Unit, run_unit
 from reports.records import Results
@@ -189,6 +192,29 @@ def test_known_failures(
     ended = invoke("run", FAULTY, "-k", requirement, "--cases", "12", "--out", "out", "--path", _commands.ROOT)
     assert outcomes(results(tmp_path / "out")) == {(requirement, "UnbiasedNormalization"): outcome}
     assert ended.code == code
+
+
+@pytest.mark.parametrize("explaining", [30.0, 0.0])
+def test_what_is_new_is_explained_before_what_is_known(
+    explaining: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A known failure takes no time from a new one; without any left it has its smallest case, and says why no more."""
+    spent: list[str] = []
+    whole = counterexamples._counterexamples
+
+    def noted(tally: Tally, *arguments: Any) -> Any:
+        spent.append(tally.requirement.id)
+        return whole(tally, *arguments)
+
+    monkeypatch.setattr(counterexamples, "_counterexamples", noted)
+    known = KnownFailure("BN-101", "UnbiasedNormalization", "Bessel", "u")
+    plan = Plan(resolve([FAULTY]), ("BN-101", "BN-102"), {}, tmp_path, (known,), explaining)
+    found = run(plan, 12)
+    assert [(r.requirement, r.outcome) for r in found.results] == [("BN-101", "known failure"), ("BN-102", "fail")]
+    assert spent == (["BN-102", "BN-101"] if explaining else ["BN-102"])
+    (shown, *_) = found.results[0].counterexamples
+    assert ("time for explaining" in shown.no_script) == (not explaining)
+    assert (tmp_path / shown.file).is_file()
 
 
 def test_fail_fast_runs_all_cases_where_nothing_fails(tmp_path: Path) -> None:
