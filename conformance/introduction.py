@@ -94,7 +94,14 @@ def meet(
 
     Raises SessionError where it is missing, and where smoke finds that its adapter is wrong, with advice.
     """
-    session = open_target(target, path=path, in_process=in_process, timeouts=timeouts, threads=threads)
+    try:
+        session = open_target(target, path=path, in_process=in_process, timeouts=timeouts, threads=threads)
+    except SessionError as error:
+        if "No module named" in str(error) and not (target.python or target.environment):
+            first, *rest = str(error).split("\n")
+            advice = f"{first}; --python PATH runs it under an interpreter that has it"
+            raise SessionError("\n".join([advice, *rest])) from error
+        raise
     if not is_stranger(target):
         return session
     try:

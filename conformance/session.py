@@ -169,7 +169,8 @@ class HostSession(Session):
             self.description, self.details, self.import_seconds = answer[1]
             return
         if answer is not None:
-            raise SessionError(f"{answer[1]} (Python: {self._python})")
+            first, *rest = str(answer[1]).split("\n")
+            raise SessionError("\n".join([f"{first} (Python: {self._python})", *rest]))
         why = why or f"its host {process.ending()} while importing it"
         lines = process.tail.lines()
         last = "".join(f"\n  {line}" for line in lines[-_SHOWN:])

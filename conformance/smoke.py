@@ -4,6 +4,8 @@ It recognizes the mistakes that would make nearly every requirement fail, and tu
 wrong is left to the requirements.
 """
 
+import re
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +20,9 @@ DECAY = 0.75
 EPSILON = 2.0**-6
 #: How far a result may be from the expected one, relative to its largest element: half precision is precise enough.
 _CLOSE = 0.03
+_FRAME = re.compile(r'File "([^"]+)", line (\d+),? in (\S+)')
+#: Parts of the paths of what is not the implementation's own code.
+_NOT_THEIRS = ("/adapters/", "/site-packages/", "/lib/python", "<")
 
 
 class Example(NamedTuple):
@@ -125,7 +130,18 @@ def _described(failure: Failure, rank: int) -> str:
             ". Return the gradients of sum(y * dy) (nothing between x and y may be detached), or declare "
             "training_gradients=False"
         )
-    return f"{said}, with an input of rank {rank}: {where}{failure.message}{hint}"
+    return f"{said}, with an input of rank {rank}: {where}{failure.message}{_place(failure)}{hint}"
+
+
+def _place(failure: Failure) -> str:
+    """The line of the implementation's own code at which it broke, as far as a stack tells."""
+    frames = [found.groups() for line in failure.stderr if (found := _FRAME.search(line))]
+    own = [frame for frame in frames if not any(part in frame[0] for part in _NOT_THEIRS)]
+    if not own:
+        return ""
+    # A stack that is written by a dying or hanging process begins with the innermost frame, a traceback ends with it.
+    file, line, name = own[0] if failure.kind in ("crash", "timeout") else own[-1]
+    return f" ({Path(file).name}, line {line}, in {name})"
 
 
 def _mistakes(asked: Example, trace: Trace, training: bool) -> list[str]:

@@ -143,7 +143,7 @@ class TestNumpyClasses:
             ("Lists", (), "y must be a numpy.ndarray, got list"),
             ("NarrowResults", (), "y must be float32, the input's dtype, got float16"),
             ("ZeroGradients", (), "gradients are absent: dx"),
-            ("Raises", (), "RuntimeError: the lookup table has only 4 rows"),
+            ("Raises", (), "RuntimeError: the lookup table has only 4 rows (numpy_classes.py, line "),
             ("Quits", (), "SystemExit: no licence"),
         ],
     )
@@ -160,9 +160,9 @@ class TestHostileTargets:
     @pytest.mark.parametrize(
         ("name", "message"),
         [
-            ("Dies", "killed by SIGSEGV during building"),
+            ("Dies", "killed by SIGSEGV during building (numpy_classes.py, line "),
             ("Loops", "building did not return within"),
-            ("Quits", "SystemExit: no licence"),
+            ("Quits", "SystemExit: no licence (numpy_classes.py, line "),
         ],
     )
     def test_the_others_run_on(self, name: str, message: str, folder: Path) -> None:
@@ -171,6 +171,14 @@ class TestHostileTargets:
         assert ended.code == 3
         assert outcomes(results(folder / "results")) == {("BN-201", name): "no run", ("BN-201", "numpy"): "pass"}
         assert message in ended.out
+
+    def test_what_is_not_installed_may_be_elsewhere(self, folder: Path) -> None:
+        """Code that imports what is not here is told of the option that runs it under another interpreter."""
+        Path("norm.py").write_text("import not_installed_anywhere", encoding="utf-8")
+        ended = invoke("run", "numpy:norm.py:Norm", *ONE)
+        assert ended.code == 3
+        assert "No module named 'not_installed_anywhere' (Python: " in ended.out
+        assert "--python PATH runs it under an interpreter that has it" in ended.out
 
     def test_prints_do_no_harm(self, folder: Path) -> None:
         """What a target prints, through Python or beneath it, does not get into the answers."""
