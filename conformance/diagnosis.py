@@ -64,13 +64,21 @@ class _Evidence:
         self.run_of = vector([np.full(len(f.wrong), n) for n, f in sizes])
         self.symptom_of = vector([np.full(len(f.wrong), number[f.symptom]) for _, f in sizes])
         self.wrong = vector([f.wrong for _, f in sizes]).astype(bool)
+        self.finite = vector([np.atleast_1d(np.isfinite(f.got).all(axis=1)) for _, f in sizes]).astype(bool)
         self.starts = np.cumsum([0, *(sum(len(f.wrong) for f in found) for found in self.facts)])
 
     def probes(self) -> list[int]:
-        """A few runs, small ones, in which everything is wrong that is wrong anywhere."""
+        """A few runs, small ones, in which everything is wrong that is wrong anywhere.
+
+        Finite values come first: in what overflows or is divided by zero, all models look alike, or none fits.
+        """
+        chosen = self._covering(self.wrong & self.finite)
+        return chosen + [n for n in self._covering(self.wrong) if n not in chosen]
+
+    def _covering(self, wrong: Array) -> list[int]:
         size = np.diff(self.starts)
-        missing = set(np.unique(self.symptom_of[self.wrong]))
-        within = {n: set(np.unique(self.symptom_of[self.wrong & (self.run_of == n)])) for n in range(len(self.runs))}
+        missing = set(np.unique(self.symptom_of[wrong]))
+        within = {n: set(np.unique(self.symptom_of[wrong & (self.run_of == n)])) for n in range(len(self.runs))}
         chosen: list[int] = []
         while missing:
             chosen.append(max(within, key=lambda n: (len(within[n] & missing), -size[n])))

@@ -38,8 +38,11 @@ class Subject(NamedTuple):
     def imported(self) -> Lines:
         """Lines that import the class from its module or file."""
         if is_file(self.module):
-            folders = [f"sys.path.append({folder!r})" for folder in self.path or (self.module.rpartition("/")[0],)]
+            folders = [
+                f"sys.path.append({folder!r})" for folder in self.path or (self.module.rpartition("/")[0] or ".",)
+            ]
             return [
+                "",
                 *folders,
                 f"module_spec = importlib.util.spec_from_file_location('subject', {self.module!r})",
                 "module = importlib.util.module_from_spec(module_spec)",
@@ -48,7 +51,7 @@ class Subject(NamedTuple):
                 f"{self.name} = module.{self.name}",
             ]
         folders = [f"sys.path.append({folder!r})" for folder in self.path or (".",)]
-        return [*folders, f"from {self.module} import {self.name}"]
+        return ["", *folders, f"from {self.module} import {self.name}"]
 
 
 class Kind:

@@ -134,6 +134,16 @@ def test_one_of_two_places(name: str) -> None:
     assert named(diagnose(found, 120)) == name
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_corner_that_is_not_finite_does_not_decide() -> None:
+    """A cause is found though the smallest failing case, of one element, gives no number, which it does not say."""
+    cases = [case(train(m, seed=m)) for m in (1, 5, 6, 7, 8)]
+    off: dict[str, tuple[str, ...]] = {"BN-401": ("dx",)}
+    found = [Kept(case_, traced(case_, "tests.partial_faults:CountLessOneOfAny"), off, 4) for case_ in cases]
+
+    assert named(diagnose(found, 120)) == "CountLessOne"
+
+
 def test_nothing_failed() -> None:
     """A correct implementation has no cause, whatever it does differently."""
     target = next(v.target for v in VARIANTS if v.name == "one-pass")
