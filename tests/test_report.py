@@ -94,6 +94,23 @@ class TestContents:
         assert "Worst counterexample" in text
         assert "Smallest counterexample seen, not shrunk" in text
 
+    def test_scripts_are_shown_or_it_is_said_why_not(self, results: Results) -> None:
+        """A script is on the page, a long one by its file's name; where there is none, the reason is."""
+        said = {"a script": {"script": "import norm"}, "long": {"script_file": "cases/long.py"}}
+        said["none"] = {"no_script": "there are no words for it"}
+        for changes in said.values():
+            changed = [
+                msgspec.structs.replace(
+                    result,
+                    counterexamples=[msgspec.structs.replace(c, **changes) for c in result.counterexamples],
+                )
+                for result in results.results
+            ]
+            text = " ".join(Page(render(msgspec.structs.replace(results, results=changed))).texts)
+            assert ("With the framework and NumPy alone." in text) == ("script" in changes)
+            assert ("cases/long.py" in text) == ("script_file" in changes)
+            assert ("No script without the suite: there are no words for it." in text) == ("no_script" in changes)
+
     def test_failures_of_one_cause_stand_together(self, results: Results) -> None:
         """Three failures with one likely cause make one article with two further entries."""
         html = render(results)
