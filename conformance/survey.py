@@ -10,6 +10,7 @@ from adapters.program import Failure
 from conformance.agreement import sample
 from conformance.capability import refusal
 from conformance.case import Case
+from conformance.deriving import by_derivation, derived_cases, let_go
 from conformance.evidence import NOTHING, Evidence
 from conformance.judge import Judge, Run
 from conformance.pool import Pool, Pooled
@@ -49,7 +50,7 @@ def survey(
     started = time.perf_counter()
     for index, pooled in pool.numbered:
         try:
-            judge_pooled(pooled, result, session, (pool.family, index) if index < SAMPLED_CASES else None)
+            judge_pooled(pooled, result, session, (pool.family, index) if index < SAMPLED_CASES else None, alone=True)
         except SessionError as error:
             # It cannot be started again: what it did until now is judged all the same.
             result.stopped[pool.family] = str(error)
@@ -69,11 +70,17 @@ def survey(
 
 
 def judge_pooled(
-    pooled: Pooled, result: Survey, session: Session, identity: tuple[int, int] | None = None
+    pooled: Pooled,
+    result: Survey,
+    session: Session,
+    identity: tuple[int, int] | None = None,
+    *,
+    alone: bool = False,
 ) -> dict[str, float]:
     """Run a case and count what each requirement says of it; their ratios of error to bound.
 
-    ``identity``, family and number, keeps its results for comparison with other implementations.
+    ``identity``, family and number, keeps its results for comparison with other implementations. Where the case is for
+    this one ``alone``, what is derived from it is let go as soon as it is judged: large inputs would add up.
     """
     capabilities = session.description.capabilities
     reason = refusal(pooled.case.spec, capabilities)
@@ -88,22 +95,26 @@ def judge_pooled(
     derived: dict[Derive, tuple[Run, ...] | None] = {}
     ratios: dict[str, float] = {}
     failed: dict[str, tuple[str, ...]] = {}
-    for tally in result.tallies.values():
-        requirement = tally.requirement
-        tally.total += 1
-        if not has_capability(requirement, capabilities):
-            tally.unsupported += 1
+    for derive, tallies in by_derivation(result.tallies.values()):
+        asking = [tally for tally in tallies if has_capability(tally.requirement, capabilities)]
+        for tally in tallies:
+            tally.total += 1
+            tally.unsupported += not has_capability(tally.requirement, capabilities)
+        if not asking:
             continue
-        if requirement.derive is not None and requirement.derive not in derived:
-            derived[requirement.derive] = _derived_runs(derived_cases(case, requirement.derive), run, session, result)
-        others = () if requirement.derive is None else derived[requirement.derive]
+        others = () if derive is None else _derived_runs(derived_cases(case, derive), run, session, result)
         started = time.perf_counter()
-        evidence = _judge(tally, pooled, run, others)
-        ratios[requirement.id] = evidence.ratio
-        if evidence.fails:
-            failed[requirement.id] = tuple(worst.quantity for worst in evidence.worst)
+        for tally in asking:
+            evidence = _judge(tally, pooled, run, others)
+            ratios[tally.requirement.id] = evidence.ratio
+            if evidence.fails:
+                failed[tally.requirement.id] = tuple(worst.quantity for worst in evidence.worst)
         result.accounts.judging += time.perf_counter() - started
-        result.accounts.checks += 1
+        result.accounts.checks += len(asking)
+        if derive is not None and any(tally.requirement.id in failed for tally in asking):
+            derived[derive] = others
+        if derive is not None and alone:
+            let_go(case, derive)
     _keep(run, derived, failed, result, pooled.family)
     if identity is not None and run.trace.failure is None:
         started = time.perf_counter()
@@ -125,14 +136,6 @@ def _keep(
         theirs = {id_: off for id_, off in failed.items() if result.tallies[id_].requirement.derive is derive}
         for other in runs or () if theirs else ():
             result.keeper.offer(other.case, other.trace, theirs, family)
-
-
-def derived_cases(case: Case, derive: Derive) -> tuple[Case, ...]:
-    """The derived cases, made once: other implementations get the same ones."""
-    kept: dict[Derive, tuple[Case, ...]] = vars(case).setdefault("derived", {})
-    if derive not in kept:
-        kept[derive] = derive(case)
-    return kept[derive]
 
 
 def _derived_runs(cases: tuple[Case, ...], run: Run, session: Session, result: Survey) -> tuple[Run, ...] | None:

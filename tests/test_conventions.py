@@ -12,11 +12,12 @@ from adapters.registry import REGISTRY
 from conformance import measured
 from conformance.case import Case, Drawn, Given, Gradient, Infer, Start, Train
 from conformance.conventions import CONVENTIONS, Finding, find
+from conformance.deriving import derived_cases
 from conformance.evidence import Evidence
 from conformance.judge import Judge, Run
 from conformance.requirements import CATALOGUE
 from conformance.session import Session, open_session
-from conformance.survey import derived_cases, execute, judge_example
+from conformance.survey import execute, judge_example
 from tests._commands import invoke
 from tests._judged import REFERENCE
 
