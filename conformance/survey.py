@@ -263,7 +263,7 @@ def _judge(tally: Tally, pooled: Pooled, run: Run, others: tuple[Run, ...] | Non
     for convention, what in evidence.observed:
         tally.observed.setdefault(convention, set()).add(what)
     if evidence.fails:
-        tally.add(pooled, evidence, decided_by)
+        tally.add(pooled, evidence, decided_by, derived=[other.case for other in others or ()])
     elif failure is not None and failure.kind == "unsupported":
         tally.unsupported += 1
         tally.refusals[failure.message] = tally.refusals.get(failure.message, 0) + 1

@@ -1,6 +1,7 @@
 """What a survey adds up: examples per requirement by what they came to, and where the time went."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -67,8 +68,8 @@ class Tally:
     observed: dict[str, set[str]] = field(default_factory=dict)
     #: Element type of the input -> examples judged, and how many of them could have shown a fault.
     by_dtype: dict[str, tuple[int, int]] = field(default_factory=dict)
-    #: Element types of the failing and broken examples, how many of them have all inputs in C order, and how many none
-    #: that holds infinity or NaN.
+    #: Element types of the failing and broken examples, how many of them have all inputs in C order, those of derived
+    #: cases too, and how many none that holds infinity or NaN.
     dtypes: set[str] = field(default_factory=set)
     plain: int = 0
     finite: int = 0
@@ -108,8 +109,18 @@ class Tally:
         counts = [self.counts.get(k, 0) for k in range(low, high + 1)]
         return Histogram(low=low, counts=counts, exact=self.exact, nonfinite=self.nonfinite)
 
-    def add(self, pooled: Pooled, evidence: Evidence, decided_by: str, calibrated: Evidence | None = None) -> None:
-        """Count an example that was judged; the worst is kept by its calibrated evidence, where there is any."""
+    def add(
+        self,
+        pooled: Pooled,
+        evidence: Evidence,
+        decided_by: str,
+        calibrated: Evidence | None = None,
+        derived: Iterable[Case] = (),
+    ) -> None:
+        """Count an example that was judged; the worst is kept by its calibrated evidence, where there is any.
+
+        Of one that fails, the cases that were derived for it are looked at, too.
+        """
         self._count_ratio(evidence.ratio)
         self.evidence += evidence.informative > 0
         self._count(pooled.case.spec.dtype, 1, int(evidence.informative > 0))
@@ -120,7 +131,7 @@ class Tally:
             self.passed += 1
             return
         self.failing += 1
-        self.note(pooled.case)
+        self.note(pooled.case, derived)
         if self.smallest is None or example.size < self.smallest.size:
             self.smallest = example
 
@@ -129,10 +140,11 @@ class Tally:
         """The largest ratio so far."""
         return 0.0 if self.worst is None else self.worst.ratio
 
-    def note(self, case: Case) -> None:
-        """Remember in which element type and layout a case failed, and whether its inputs are finite."""
+    def note(self, case: Case, derived: Iterable[Case] = ()) -> None:
+        """Remember in which element type and layouts a case failed, and whether its inputs are finite."""
         self.dtypes.add(case.spec.dtype)
-        arrays = (getattr(step, name, None) for step in case.program for name in ("x", "dy", "v"))
+        steps = [step for one in (case, *derived) for step in one.program]
+        arrays = (getattr(step, name, None) for step in steps for name in ("x", "dy", "v"))
         self.plain += all(a is None or a.layout == "c" for a in arrays)
         inputs = (a for call in case.expanded.calls for a in (call.x, call.dy) if a is not None)
         self.finite += all(bool(np.isfinite(a).all()) for a in inputs)

@@ -12,7 +12,7 @@ from adapters.interface import Capabilities, Spec, State
 from adapters.program import Failure, Program, Trace
 from conformance import derive
 from conformance.capability import refusal
-from conformance.case import Case, Channel, Drawn, Infer, Train
+from conformance.case import Case, Channel, Drawn, Infer, Start, Train
 from conformance.evidence import NOTHING, Evidence, require
 from conformance.judge import Judge
 from conformance.pool import Pooled, draw
@@ -140,6 +140,14 @@ class TestTallies:
         assert tally.counts == {-24: 1, 24: 1, -1: 1, 0: 1}
         assert (tally.exact, tally.nonfinite, tally.passed, tally.failing) == (1, 1, 4, 2)
         assert len(tally.histogram().counts) == 49
+
+    def test_layouts_of_derived_cases_count(self) -> None:
+        """A failure that only a derived case's layout shows is none on plain memory."""
+        images = Spec((None, 3, None, None), (1,), 1e-3, 0.9)
+        plain = Case(images, (Start(),), (Infer(Drawn((2, 4, 5), (Channel("normal"),))),))
+        with open_session("conformance.zoo.laid_out:ChannelsLastInferredAsFirst", in_process=True) as session:
+            tally = survey(pool_of(plain)._replace(family=6), [CATALOGUE["BN-601"]], session).tallies["BN-601"]
+        assert (tally.failing, tally.plain) == (1, 0)
 
     def test_samples_are_kept_of_the_first_cases(self, reference: Session) -> None:
         """Results to compare with other implementations are kept of so many cases, and of complete runs only."""
