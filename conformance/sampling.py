@@ -10,11 +10,16 @@ import msgspec
 
 from adapters.interface import Capabilities, Spec, State
 from adapters.registry import REGISTRY
+from conformance._results import outcome
 from conformance.capability import refusal
 from conformance.case import Backward, Case, Drawn, Infer, Instruction, Reload, SetState, Train
 from conformance.pool import Pool, Pooled, fitted
+from conformance.requirements import Requirement
 from conformance.rewrite import asked
+from conformance.session import Session
 from conformance.specs import recast
+from conformance.survey import Progress, survey
+from conformance.tally import Survey
 from conformance.targets import Target, base_name
 
 #: What the first case on a spec costs besides, in cases on specs that have one: a graph and its gradients are built.
@@ -42,8 +47,11 @@ def with_kin(targets: Sequence[Target]) -> tuple[Target, ...]:
     return tuple(found)
 
 
-def sample(pool: Pool, capabilities: Capabilities) -> Pool:
-    """A sample of the pool for an implementation, in its order; cases that are refused cost nothing and stay."""
+def sample(pool: Pool, capabilities: Capabilities) -> tuple[Pool, Pool]:
+    """A sample of the pool for an implementation, in its order, and what is left of the pool.
+
+    Cases that are refused cost nothing and stay.
+    """
     moved = [(n, p) if pool.family in _OF_SHAPES else _moved(n, p, capabilities) for n, p in pool.numbered]
     if all(n < _MOVED for n, _ in moved):
         pool = fitted(pool, capabilities)
@@ -53,8 +61,34 @@ def sample(pool: Pool, capabilities: Capabilities) -> Pool:
         _covering({n: set(_features(asked(p.case, capabilities), pool.family)) for n, p in allowed.items()}, allowed)
     )
     kept = [(n, p) for n, p in moved if n in chosen or n not in allowed]
-    specs = tuple(dict.fromkeys((*pool.specs, *(p.case.spec for _, p in kept))))
-    return pool._replace(specs=specs, cases=tuple(p for _, p in kept), numbers=tuple(n for n, _ in kept))
+    left = [(n, p) for n, p in moved if n in allowed and n not in chosen]
+    return _of(pool, kept), _of(pool, left)
+
+
+def _of(pool: Pool, numbered: list[tuple[int, Pooled]]) -> Pool:
+    """The pool with these cases."""
+    specs = tuple(dict.fromkeys((*pool.specs, *(p.case.spec for _, p in numbered))))
+    return pool._replace(specs=specs, cases=tuple(p for _, p in numbered), numbers=tuple(n for n, _ in numbered))
+
+
+def survey_sample(pool: Pool, requirements: Sequence[Requirement], session: Session, progress: Progress) -> Survey:
+    """Survey a sample of the pool; where that is too little evidence for a requirement, go on with it alone."""
+    capabilities = session.description.capabilities
+    picked, left = sample(pool, capabilities)
+    found = survey(picked, requirements, session, progress=progress)
+    for number, pooled in _spare(pool, left, capabilities):
+        tallies = [tally for tally in found.tallies.values() if tally.requirement.family == pool.family]
+        short = [t.requirement for t in tallies if outcome(t, found, capabilities, None)[0] == "mistrusted"]
+        if not short or found.stopped:
+            break
+        found.merge(survey(_of(left, [(number, pooled)]), short, session))
+    return found
+
+
+def _spare(pool: Pool, left: Pool, capabilities: Capabilities) -> Iterator[tuple[int, Pooled]]:
+    """What is left of a pool, then what is drawn for an implementation that refuses much of it."""
+    yield from left.numbered
+    yield from itertools.islice(fitted(pool, capabilities).numbered, len(pool.cases), None)
 
 
 def _moved(number: int, pooled: Pooled, capabilities: Capabilities) -> tuple[int, Pooled]:

@@ -21,7 +21,7 @@ from conformance.grading import Measured
 from conformance.known_failures import find_for
 from conformance.plan import Plan
 from conformance.pool import Pool, fitted
-from conformance.sampling import sample
+from conformance.sampling import survey_sample
 from conformance.seek import seek
 from conformance.session import Session, SessionError
 from conformance.sessions import Sessions
@@ -101,11 +101,13 @@ def run_unit(unit: Unit, plan: Plan, sessions: Sessions, progress: Progress) -> 
         session, seconds_import = sessions.get(unit.target)
         shared = unit.pool(plan)
         started = time.perf_counter()
-        pool = (sample if unit.target.kin else fitted)(shared, session.description.capabilities)
+        pool = shared if unit.target.kin else fitted(shared, session.description.capabilities)
         seconds_drawing = time.perf_counter() - started
         told = _at_most(len(shared.cases), progress)
-        final = _final(unit, plan, session)
-        found = survey(pool, plan.catalogue, session, stop_at=final, progress=told)
+        if unit.target.kin:
+            found = survey_sample(pool, plan.catalogue, session, told)
+        else:
+            found = survey(pool, plan.catalogue, session, stop_at=_final(unit, plan, session), progress=told)
         if plan.sought and not found.stopped:
             seek(pool, found, session, plan.sought)
         measured = FAMILIES[unit.family].ladders and not (unit.rest or found.stopped)
