@@ -4,15 +4,19 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 
+from adapters.observer import difference
 from conformance._bounds import Numerics
 from conformance.bounds import TrainingBounds
-from conformance.case import Case, Given, Start, Train, given
+from conformance.case import Case, Drawn, Given, Infer, Start, Train, given
 from conformance.formats import FORMATS
 from conformance.judge import Judge
 from conformance.oracle import TrainingTruth
 from conformance.requirements import CATALOGUE
-from tests._judged import REFERENCE, SPEC, case, run, train
+from conformance.session import open_session
+from conformance.survey import survey
+from tests._judged import REFERENCE, SPEC, case, pool_of, run, train
 
 SINGLE = Numerics(FORMATS["float32"], FORMATS["float32"], FORMATS["float32"], "A", "S")
 
@@ -149,3 +153,34 @@ def test_the_same_call_is_still_held_to_its_bits() -> None:
     """The same layout again must give the same bits."""
     one = case(train(), msgspec.structs.replace(train(), tape=-1))
     assert fails("BN-709", one, "conformance.zoo.memory:RoundedStochastically")
+
+
+def test_a_decay_that_is_declared_in_single() -> None:
+    """Where a layer of float64 declares its decay in float32, exact updates allow for what 0.1 loses in it."""
+    spec = SPEC._replace(decay=0.1, dtype="float64")
+    one = Case(spec, (Start(moving_mean="random"),), (Train(Drawn((16,), seed=2)),))
+    for target, failing in (("typed_variants:DecayInSingleDeclared", 0), ("declared_types:DecayInSingle", 1)):
+        with open_session("conformance.zoo." + target, in_process=True) as session:
+            tallies = survey(pool_of(one)._replace(family=3), [CATALOGUE["BN-321"]], session).tallies
+        assert (tallies["BN-321"].total, tallies["BN-321"].failing) == (1, failing), target
+
+
+def test_an_overflow_that_has_no_weight() -> None:
+    """With decay 1, a variance that overflows in one pass leaves 0 · ∞ = NaN, for the inference after it too."""
+    overflowing, usual = given([[1e22], [-2e22], [3e22]]), given([[1.0], [2.0]])
+    spec = SPEC._replace(shape=(None, 1), decay=1.0)
+    one = Case(spec, (Start(),), (Train(overflowing), Infer(usual)), read="end")
+    found = run(one, "conformance.zoo.variants:OnePass")
+    assert np.isnan(found.views[1].trace.step.y).all(), "nothing has overflowed"  # type: ignore[union-attr]
+    assert not fails("BN-508", one, "conformance.zoo.variants:OnePass")
+
+
+def test_bytes_of_a_long_double_that_hold_nothing() -> None:
+    """Of the 16 bytes of a long double 10 hold the number, where it is x87's: the others may differ."""
+    one, other = np.ones(3, np.longdouble), np.ones(3, np.longdouble)
+    if np.finfo(np.longdouble).nmant != 63:
+        pytest.skip("the long double has no bytes to spare here")
+    other.view(np.uint8).reshape(3, -1)[1, 12] = 7
+    assert one.tobytes() != other.tobytes()
+    assert difference(one, other) == ""
+    assert difference(one, np.nextafter(other, np.longdouble(2))).startswith("3 of 3 elements differ")

@@ -117,10 +117,12 @@ def _exact_update(judge: Judge, view: View, statistic: Statistic) -> Evidence:
     old = np.asarray(getattr(judge.run.before(view.number, judge.kind), statistic)).astype(batch.dtype)
     decay = judge.spec.decay
     expected = moving(old, batch, decay)
-    bound = moving_bound(old, np.zeros_like(old), batch, error, decay, numerics)
+    bound = moving_bound(old, np.zeros_like(old), batch, error, decay, numerics, judge.run.decay_format)
     weight = batch.dtype.type(decay)
     steps = (weight * old, (1 - weight) * batch, old - batch, (old - batch) * (1 - weight), expected, batch)
-    exact = _representable(numerics.statistics.dtype, *steps, np.full_like(old, weight), np.full_like(old, 1 - weight))
+    weights = np.full_like(old, weight), np.full_like(old, 1 - weight)
+    exact = _representable(numerics.statistics.dtype, *steps, *weights)
+    exact &= _representable((judge.run.decay_format or numerics.statistics).dtype, *weights)
     estimated = statistic == "variance" and judge.run.conventions.moving_variance == "unbiased"
     if _sums_are_exact(judge) and not estimated:
         # Nothing is left but what sums in a wider format have left.

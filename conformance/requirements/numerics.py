@@ -184,6 +184,9 @@ def _safe(judge: Judge, view: View) -> Array:
         safe = (largest < range_of_sums) & (size < min(numerics.output.big / 4, range_of_sums))
         # There is no mean of nothing.
         safe &= truth.count > 0
+        # What an earlier step may have overflowed stays so, even with a weight of zero: 0 · ∞ is NaN.
+        for error in (before.mean_error, before.variance_error):
+            safe &= error is None or np.isfinite(error)
         return safe & (before.variance >= 0) & (judge.run.epsilon >= numerics.compute.tau / numerics.compute.u)
 
 

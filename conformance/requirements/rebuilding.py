@@ -3,6 +3,7 @@
 import numpy as np
 
 from adapters.interface import State
+from adapters.observer import difference
 from adapters.program import Call, Trace
 from conformance import derive, derive_state
 from conformance.case import Case
@@ -22,7 +23,7 @@ def _same_bits(one: object, other: object) -> bool:
     """Whether two arrays are the same to the bit, dtype and shape included; both may be missing."""
     if not isinstance(one, np.ndarray) or not isinstance(other, np.ndarray):
         return one is other
-    return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    return not difference(one, other)
 
 
 def _same_results(mine: View, theirs: View, index: int, message: str) -> list[Evidence]:
