@@ -65,9 +65,15 @@ def _remove(folder: Path, owner: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+#: What importing TensorFlow 2 into this process leaves in its environment: an older one in a host would obey it, and
+#: make its variables and branches otherwise.
+_LEFT_BEHIND = ("TF2_BEHAVIOR",)
+
+
 def environment(threads: int, variables: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
     """Return the environment of a host: this one with the number of threads pinned, and with the given variables."""
-    return {**os.environ, **dict.fromkeys(host.THREADS, str(threads)), **variables}
+    inherited = {name: value for name, value in os.environ.items() if name not in _LEFT_BEHIND}
+    return {**inherited, **dict.fromkeys(host.THREADS, str(threads)), **variables}
 
 
 class _Tail:

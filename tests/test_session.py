@@ -13,6 +13,7 @@ import pytest
 
 from adapters.interface import State
 from adapters.program import Call, Program, Trace
+from conformance.host_process import environment
 from conformance.session import HostSession, Session, SessionError, Timeouts, open_session
 from tests._programs import REFERENCE, SPEC, hostile, program, state, values
 
@@ -272,3 +273,13 @@ def test_the_cost_of_a_program(reference: Session, record_property: Any) -> None
     record_property("overhead_ms", overhead * 1e3)
     record_property("wall_ms", wall * 1e3)
     assert walls[len(walls) // 10][0] < 5e-3
+
+
+def test_tensorflow_here_does_not_change_an_older_one_in_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Importing TensorFlow 2 sets TF2_BEHAVIOR, which TensorFlow 1.15 would obey; what is given to a host is kept."""
+    monkeypatch.setenv("TF2_BEHAVIOR", "1")
+    monkeypatch.setenv("ELSE", "kept")
+    made = environment(2, {"GIVEN": "too"})
+    assert "TF2_BEHAVIOR" not in made
+    assert (made["ELSE"], made["GIVEN"], made["OMP_NUM_THREADS"]) == ("kept", "too", "2")
+    assert environment(1, {"TF2_BEHAVIOR": "1"})["TF2_BEHAVIOR"] == "1"
