@@ -34,7 +34,7 @@ PROFILES: dict[ProfileName, Profile] = {
 
 
 #: Seconds that explaining may take where the first failure ends the run: whoever asks for that wants to know soon.
-SHORT_EXPLAINING = 0.4
+SHORT_EXPLAINING = 0.25
 
 
 class Plan(NamedTuple):

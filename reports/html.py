@@ -22,6 +22,7 @@ from reports import (
     _tables,
     _versions,
 )
+from reports._compiled import compiled
 from reports._environments import environments, part
 from reports._format import clip, count, date, seconds, visible, without_home
 from reports._grid import Grid, complete_grid
@@ -114,6 +115,7 @@ def environment() -> jinja2.Environment:
     """The templates, with the styles and scripts that they embed."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
+        bytecode_cache=compiled(),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=_finalize,
