@@ -10,7 +10,10 @@ from pathlib import Path
 from adapters.interface import Spec
 from adapters.program import Trace
 from conformance.case import Case
+from conformance.explain import Smallest, judge_case
+from conformance.pool import draw
 from conformance.reproduction import Failing, Spell, script
+from conformance.requirements import CATALOGUE
 from conformance.session import open_session
 from conformance.spelling import spelling
 from conformance.targets import resolve, told
@@ -29,6 +32,16 @@ def text_of(failing: Failing, target: str, *runs: tuple[Case, Trace], spell: Spe
     made = script(failing, target, (), runs, spell)
     assert made.why_none == ""
     return made.text
+
+
+def first_failing(id_: str, target: str, *seeds: int, count: int = 30) -> tuple[Smallest, list[tuple[Case, Trace]]]:
+    """The first drawn case that fails a requirement on a target, and its runs, those of derived cases too."""
+    requirement = CATALOGUE[id_]
+    with open_session(target, in_process=True) as session:
+        cases = (pooled.case for seed in seeds for pooled in draw(requirement.family, seed, count).cases)
+        found = next(filter(None, (judge_case(requirement, case, session) for case in cases)))
+        others = requirement.derive(found.case) if requirement.derive else ()
+        return found, [(c, session.run(c.expanded)) for c in (found.case, *others)]
 
 
 class Ran:

@@ -12,14 +12,12 @@ from adapters.interface import Array, Spec
 from adapters.program import Failure, Trace
 from conformance._layouts import LAYOUTS, lay_out
 from conformance.case import Case, Infer, SecondOrder, SetState, Start, Train, given
-from conformance.explain import Smallest, judge_case
-from conformance.pool import draw
 from conformance.reproduction import Failing, script
 from conformance.reproduction_layouts import array, laid_out
 from conformance.requirements import CATALOGUE
 from conformance.session import open_session
 from tests._judged import SPEC, case, infer, run, traced, train, values, with_state, with_step
-from tests._scripts import FAILING, Given, Ran, nothing, shows, text_of
+from tests._scripts import FAILING, Given, Ran, first_failing, nothing, shows, text_of
 
 FORMULATIONS = [
     ("adapters.torch_module:TorchBatchNorm", "torch"),
@@ -115,17 +113,8 @@ def test_a_wrong_torch_module(tmp_path: Path) -> None:
 def test_an_adapter_of_somebodys_own(id_: str) -> None:
     """Any adapter's failures run from a script that loads its class; what is about y shows y, whatever is compared."""
     target = "conformance.zoo.statistics:UnbiasedNormalization"
-    requirement = CATALOGUE[id_]
-    found: Smallest | None = None
-    with open_session(target, in_process=True) as session:
-        for pooled in draw(requirement.family, 3, 24).cases:
-            found = judge_case(requirement, pooled.case, session)
-            if found is not None:
-                break
-        assert found is not None
-        others = requirement.derive(found.case) if requirement.derive else ()
-        runs = [(c, session.run(c.expanded)) for c in (found.case, *others)]
-    failing = Failing(id_, requirement.claim, target, tuple(w.quantity for w in found.evidence.worst))
+    found, runs = first_failing(id_, target, 3, count=24)
+    failing = Failing(id_, CATALOGUE[id_].claim, target, tuple(w.quantity for w in found.evidence.worst))
 
     text = text_of(failing, target, *runs)
 

@@ -11,13 +11,10 @@ from adapters.interface import Conventions, Spec
 from adapters.program import Trace
 from conformance.case import Backward, Case, Infer, Instruction, SetState, Start, Train, given
 from conformance.case import Given as Held
-from conformance.explain import judge_case
-from conformance.pool import draw
 from conformance.reproduction import Failing
 from conformance.requirements import CATALOGUE
-from conformance.session import open_session
 from tests._judged import values, with_state, with_step
-from tests._scripts import FAILING, Given, Ran, shows, text_of
+from tests._scripts import FAILING, Given, Ran, first_failing, shows, text_of
 
 GIVEN = Path(__file__).parent / "given"
 #: Rows of features, channels last and second at once; the last axis of images, where classes may want it second.
@@ -208,18 +205,11 @@ UNSEEN = {
 @pytest.mark.parametrize("id_", UNSEEN)
 def test_what_no_single_result_shows(id_: str) -> None:
     """A fault in memory, layouts, tapes or saving is shown by its script, which has nothing to say of the reference."""
-    requirement, target, found = CATALOGUE[id_], f"conformance.zoo.{UNSEEN[id_]}", None
-    with open_session(target, in_process=True) as session:
-        for pooled in (p for seed in (3, 4) for p in draw(requirement.family, seed, 30).cases):
-            found = judge_case(requirement, pooled.case, session)
-            if found is not None:
-                break
-        assert found is not None
-        others = requirement.derive(found.case) if requirement.derive else ()
-        runs = [(c, session.run(c.expanded)) for c in (found.case, *others)]
+    target = f"conformance.zoo.{UNSEEN[id_]}"
+    found, runs = first_failing(id_, target, 3, 4)
     quantities = tuple(w.quantity for w in found.evidence.worst)
 
-    text = text_of(Failing(id_, requirement.claim, target, quantities, found.message), target, *runs)
+    text = text_of(Failing(id_, CATALOGUE[id_].claim, target, quantities, found.message), target, *runs)
 
     assert Ran(text).code == 1
     module, _, name = target.partition(":")
