@@ -96,10 +96,12 @@ def judge_pooled(
     ratios: dict[str, float] = {}
     failed: dict[str, tuple[str, ...]] = {}
     for derive, tallies in by_derivation(result.tallies.values()):
-        asking = [tally for tally in tallies if has_capability(tally.requirement, capabilities)]
+        asking = []
         for tally in tallies:
+            able = has_capability(tally.requirement, capabilities)
             tally.total += 1
-            tally.unsupported += not has_capability(tally.requirement, capabilities)
+            tally.unsupported += not able
+            asking += [tally] * able
         if not asking:
             continue
         others = () if derive is None else _derived_runs(derived_cases(case, derive), run, session, result)
