@@ -246,6 +246,23 @@ def test_fail_fast_passes_over_known_failures(tmp_path: Path, monkeypatch: pytes
 # The suite's own faults
 
 
+def test_a_worker_that_dies_before_there_is_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is gone when the cases are drawn costs one unit, which says so; another takes its place."""
+    genuine = workers.Crew.begin
+
+    def begin(crew: workers.Crew, units: list[Unit], plan: Plan) -> None:
+        first = next(iter(crew.members.values())).process
+        first.kill()
+        first.join()
+        genuine(crew, units, plan)
+
+    monkeypatch.setattr(workers.Crew, "begin", begin)
+    plan = Plan(resolve(["numpy"]), ("BN-101", "BN-201", "BN-301"), {}, tmp_path)
+    found = run(plan, 4, 2)
+    assert sorted(r.outcome for r in found.results) == ["no run", "pass", "pass"]
+    assert [r.reason for r in found.results if r.outcome == "no run"] == ["its worker process was killed by SIGKILL"]
+
+
 def test_a_fault_of_the_suite_costs_its_unit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
