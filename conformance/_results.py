@@ -33,7 +33,8 @@ def outcome(
 ) -> tuple[Outcome, str]:
     """What a requirement came to on an implementation, and why."""
     found, reason = _outcome(tally, survey, capabilities)
-    return weighed(found, reason, known, covered=allowed(known, tally.dtypes, tally.plain, tally.finite))
+    covered = allowed(known, tally.dtypes, tally.plain, tally.finite, tally.finite_statistics)
+    return weighed(found, reason, known, covered=covered)
 
 
 def _outcome(tally: Tally, survey: Survey, capabilities: Capabilities) -> tuple[Outcome, str]:

@@ -45,6 +45,8 @@ class KnownFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     layouts: bool = False
     #: Whether it fails only where an input holds infinity or NaN; a failure where none does is none of it.
     nonfinite: bool = False
+    #: Whether it fails only where a moving statistic was set to infinity; a failure where none was is none of it.
+    infinite_statistics: bool = False
     #: Whether every run shows it. Where only some data do, a run without the failure does not make the entry stale.
     always: bool = True
 
@@ -69,6 +71,7 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     dtypes: tuple[str, ...] = ()
     layouts: bool = False
     nonfinite: bool = False
+    infinite_statistics: bool = False
     always: bool = True
 
     def each(self) -> list[KnownFailure]:
@@ -78,6 +81,7 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
                 *(requirement, implementation, self.reason, self.url, self.versions, self.dtypes),
                 layouts=self.layouts,
                 nonfinite=self.nonfinite,
+                infinite_statistics=self.infinite_statistics,
                 always=self.always,
             )
             for implementation in _several(self.implementation)
@@ -109,9 +113,13 @@ def read(path: Path) -> tuple[KnownFailure, ...]:
     return tuple(one for entry in entries for one in entry.each())
 
 
-def allowed(known: KnownFailure | None, dtypes: Iterable[str], plain: int = 0, finite: int = 0) -> bool:
-    """Whether failures in these element types, so many of them on plain memory and on finite inputs, are all known."""
+def allowed(
+    known: KnownFailure | None, dtypes: Iterable[str], plain: int = 0, finite: int = 0, finite_statistics: int = 0
+) -> bool:
+    """Whether failures in these element types, so many on plain memory, finite inputs and statistics, are all known."""
     if known is None or (known.layouts and plain) or (known.nonfinite and finite):
+        return False
+    if known.infinite_statistics and finite_statistics:
         return False
     return not known.dtypes or set(dtypes) <= set(known.dtypes)
 

@@ -69,10 +69,11 @@ class Tally:
     #: Element type of the input -> examples judged, and how many of them could have shown a fault.
     by_dtype: dict[str, tuple[int, int]] = field(default_factory=dict)
     #: Element types of the failing and broken examples, how many of them have all inputs in C order, those of derived
-    #: cases too, and how many none that holds infinity or NaN.
+    #: cases too, how many no input that holds infinity or NaN, and how many no moving statistic set to infinity.
     dtypes: set[str] = field(default_factory=set)
     plain: int = 0
     finite: int = 0
+    finite_statistics: int = 0
 
     def merge(self, other: "Tally") -> None:
         """Add what the same requirement came to on other cases."""
@@ -83,6 +84,7 @@ class Tally:
         self.dtypes |= other.dtypes
         self.plain += other.plain
         self.finite += other.finite
+        self.finite_statistics += other.finite_statistics
         for reason, count in other.refusals.items():
             self.refusals[reason] = self.refusals.get(reason, 0) + count
         for dtype, (judged, telling) in other.by_dtype.items():
@@ -141,13 +143,17 @@ class Tally:
         return 0.0 if self.worst is None else self.worst.ratio
 
     def note(self, case: Case, derived: Iterable[Case] = ()) -> None:
-        """Remember in which element type and layouts a case failed, and whether its inputs are finite."""
+        """Remember in which element type and layouts a case failed, and whether its numbers are finite."""
         self.dtypes.add(case.spec.dtype)
         steps = [step for one in (case, *derived) for step in one.program]
         arrays = (getattr(step, name, None) for step in steps for name in ("x", "dy", "v"))
         self.plain += all(a is None or a.layout == "c" for a in arrays)
         inputs = (a for call in case.expanded.calls for a in (call.x, call.dy) if a is not None)
         self.finite += all(bool(np.isfinite(a).all()) for a in inputs)
+        program = case.expanded
+        states = (*program.states, *(call.state for call in program.calls if call.state is not None))
+        statistics = (a for state in states for a in (state.moving_mean, state.moving_variance) if a is not None)
+        self.finite_statistics += not any(bool(np.isinf(a).any()) for a in statistics)
 
     def refuse(self, reason: str) -> None:
         """Count an example that the implementation declares not to support."""

@@ -8,7 +8,7 @@ import pytest
 
 from adapters.interface import Capabilities, Spec
 from conformance._results import outcome
-from conformance.case import Case, Given, Instruction, Train
+from conformance.case import Case, Given, Instruction, SetState, Start, Train
 from conformance.evidence import Evidence, Worst
 from conformance.known_failures import SAME, KnownFailure, KnownFailureError, allowed, find, find_for, read
 from conformance.pool import Pooled
@@ -112,14 +112,26 @@ class TestCovering:
             step = Train(Given.of(np.array([[value, 1, 2]], np.float32)), None)
             assert came_to(broken, "float32", steps=(step,))[0] == wanted
 
+    def test_moving_statistics_that_are_infinite(self) -> None:
+        """An entry on infinite moving statistics excuses no failure on others, NaN included."""
+        broken = KnownFailure("BN-101", "torch", "wrong", "https://example.org/1", infinite_statistics=True)
+        for value, wanted in ((1.0, "fail"), (np.nan, "fail"), (np.inf, "known failure")):
+            array = Given.of(np.array([1, value, 2], np.float32))
+            step = Train(Given.of(np.ones((1, 3), np.float32)), None)
+            for state in (Start(moving_mean=array), Start(moving_variance=array)):
+                assert came_to(broken, "float32", starts=(Start(), state))[0] == wanted
+                assert came_to(broken, "float32", steps=(step, SetState(state)), starts=(Start(),))[0] == wanted
 
-def came_to(known: KnownFailure | None, *dtypes: str, steps: tuple[Instruction, ...] = ()) -> tuple[str, str]:
+
+def came_to(
+    known: KnownFailure | None, *dtypes: str, steps: tuple[Instruction, ...] = (), starts: tuple[Start, ...] = ()
+) -> tuple[str, str]:
     """What a requirement comes to that failed in examples of these element types, or passed where there are none."""
     tally = Tally(CATALOGUE["BN-101"])
     evidence = Evidence(2.0, 1, 0, 1, (Worst("y", 0, (0,), 3.0, 1.0, 1.0, 2.0),))
     spec = Spec((None, 3), (-1,), 1e-3, 0.9)
     for dtype in dtypes:
-        tally.add(Pooled(Case(spec._replace(dtype=dtype), (), steps), b""), evidence, "prob")
+        tally.add(Pooled(Case(spec._replace(dtype=dtype), starts, steps), b""), evidence, "prob")
     if not dtypes:
         tally.add(Pooled(Case(spec, (), ()), b""), evidence._replace(ratio=0.5), "prob")
     return outcome(tally, Survey({"BN-101": tally}), Capabilities(), known)
