@@ -77,11 +77,12 @@ class FlaxTape(Tape):
         forward = functools.partial(layer.functions.pure(training), layer.collections["batch_stats"])
         y, self._pull, new = jax.vjp(forward, to_jax(layer.spec, x), layer.collections["params"], has_aux=True)
         layer.collections["batch_stats"] = new
+        self._y = y
         self.y = from_jax(y)
 
     def backward(self, dy: Array) -> Step:
         """Pull dy back."""
-        return self._layer.result(self.y, *self._pull(to_jax(self._layer.spec, dy)))
+        return self._layer.result(from_jax(self._y), *self._pull(to_jax(self._layer.spec, dy)))
 
 
 class FlaxLayer(Layer):
@@ -106,7 +107,7 @@ class FlaxLayer(Layer):
     def result(self, y: Array, dx: Any, gradients: Collection) -> Step:
         """A step of arrays."""
         named = [from_jax(gradients[name]) for name in ("scale", "bias") if name in gradients]
-        return named_step(self.spec, [np.array(y), from_jax(dx), *named])
+        return named_step(self.spec, [y, from_jax(dx), *named])
 
     def train(self, x: Array, dy: Optional[Array] = None, update: bool = True) -> Step:
         """Apply the module with use_running_average=False, and keep the statistics that it returns."""

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from adapters.interface import Spec
 from conformance import environments
+from conformance.case import Backward, Case, Channel, Drawn, Gradient, Start, Train, save
 from conformance.targets import Target, resolve
 from tests._commands import invoke, results
 
@@ -34,6 +36,17 @@ def test_conforms(name: str, tmp_path: Path) -> None:
     known = {"BN-301"} if name == "keras_torch" else set()
     assert {outcome for id_, outcome in outcomes.items() if id_ not in known} <= {"pass", "deviates"}
     assert {outcomes[id_] for id_ in known} <= {"pass", "known failure"}
+
+
+@pytest.mark.parametrize("name", ["keras_jax", "flax"])
+def test_a_tape_keeps_no_result(name: str, tmp_path: Path) -> None:
+    """A backward pass gives the output of its forward pass, also where the caller has overwritten what it was given."""
+    x = Drawn((4,), (Channel("normal"),), seed=1)
+    steps = (Train(x, tape=0), Train(x, tape=1), Backward(0, Gradient()), Backward(1, Gradient()))
+    case = Case(Spec((None, 3), (-1,), 1e-3, 0.9), (Start(),), steps, repeat=True)
+    save(case, tmp_path / "case.json", implementation=place(name))
+    done = invoke("replay", str(tmp_path / "case.json"))
+    assert done.code == 0, done.out
 
 
 def test_what_a_backend_needs_is_named() -> None:
