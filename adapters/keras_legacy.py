@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.interface import Array, Conventions, Spec
+from adapters.interface import Array, Conventions, Spec, Unsupported
 from adapters.keras_layer import KerasBatchNorm, TensorFlowEngine
 
 _NAME = "tf_keras" if importlib.util.find_spec("tf_keras") else "keras"
@@ -29,6 +29,15 @@ class LegacyKerasBatchNorm(KerasBatchNorm):
 
     engine = LegacyEngine
     keras: Any = importlib.import_module(_NAME)
+
+    def new_layer(self, spec: Spec) -> Any:
+        """Return a layer of default arguments, which refuses one axis in one of its two spellings."""
+        try:
+            return super().new_layer(spec)
+        except ValueError as error:
+            if "Unsupported axis" not in str(error):
+                raise
+            raise Unsupported("axis=-4 of a 4-D input is refused, as axis 1 of a 5-D one; axis=0 is taken") from error
 
     def conventions(self, spec: Spec) -> Conventions:
         """Those of the op that the layer chose."""

@@ -158,6 +158,7 @@ def _general() -> dict[str, list[type[NumpyLayer]]]:
         "parameters": general.PARAMETERS,
         "updates": general.UPDATES,
         "moving": general.MOVING,
+        "precision": partial.PRECISION,
     }
 
 
@@ -176,10 +177,14 @@ def _model(name: str, family: str, layer: type[NumpyLayer]) -> Model:
 @cache
 def library() -> tuple[Model, ...]:
     """All models, the simpler ones of a family first; loaded when first asked for."""
-    models, further = [], _general()
+    models: list[Model] = []
+    further = _general()
     for family in TITLES:
+        exhibits = []
         for module, names in _ZOO.get(family, {}).items():
             loaded = import_module(f"conformance.zoo.{module}")
-            models += [_model(name, family, getattr(loaded, name).layer) for name in names.split()]
-        models += [_model(layer.__name__, family, layer) for layer in further.get(family, [])]
+            exhibits += [_model(name, family, getattr(loaded, name).layer) for name in names.split()]
+        general = [_model(layer.__name__, family, layer) for layer in further.get(family, [])]
+        # What too few digits give without any other fault must not be laid to a fault that they hide.
+        models += [*general, *exhibits] if family in _NARROW else [*exhibits, *general]
     return tuple(models)

@@ -77,7 +77,12 @@ class UnbiasedOutputAndGradient(UnbiasedOutput):
         return dx, dgamma, dbeta
 
 
+class MovingAsComputed(NumpyLayer):
+    """Gives moving statistics no more digits than the type has that is computed in, fewer than their own."""
+
+
 BESSEL: list[type[NumpyLayer]] = [UnbiasedOutput, UnbiasedOutputAndGradient]
 DECAY: list[type[NumpyLayer]] = [MeanDecayReversed, VarianceDecayReversed]
 AFFINE: list[type[NumpyLayer]] = [BetaTwiceInInference]
 MODE: list[type[NumpyLayer]] = [CenteredByUpdatedMean]
+PRECISION: list[type[NumpyLayer]] = [MovingAsComputed]

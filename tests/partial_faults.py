@@ -1,6 +1,6 @@
 """Implementations of the fault models that err in one of two places, and one that fails otherwise in a corner."""
 
-from adapters.interface import Array
+from adapters.interface import Array, Conventions, Spec
 from adapters.numpy_reference import NumpyReference
 from conformance import diagnosis_partial as partial
 from conformance.zoo import gradients
@@ -22,3 +22,13 @@ class CountLessOneOfAny(NumpyReference):
     """The adapter of it."""
 
     layer = _DividesByZero
+
+
+class StatisticsAsComputed(NumpyReference):
+    """Computes float64 in float32 as it declares, and so gives moving statistics of float64 too few digits."""
+
+    def conventions(self, spec: Spec) -> Conventions:
+        """As keras_torch declares."""
+        if spec.dtype != "float64":
+            return self.declared
+        return self.declared._replace(compute_dtype="float32", decay_dtype="float32", statistics_dtype="float64")

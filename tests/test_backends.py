@@ -49,6 +49,17 @@ def test_a_tape_keeps_no_result(name: str, tmp_path: Path) -> None:
     assert done.code == 0, done.out
 
 
+def test_an_axis_that_keras_2_refuses(tmp_path: Path) -> None:
+    """A refusal by the layer is unsupported, and no error; the same axis, counted from the front, is supported."""
+    for axis, code in ((0, 0), (-4, 3)):
+        steps = (Train(Drawn((2, 3, 3), (Channel("normal"),), seed=1)),)
+        case = Case(Spec((3, None, None, None), (axis,), 1e-3, 0.9), (Start(),), steps)
+        save(case, tmp_path / "case.json", implementation=place("tf_keras"))
+        done = invoke("replay", str(tmp_path / "case.json"))
+        assert done.code == code, done.out
+        assert ("unsupported: axis=-4 of a 4-D input" in done.out) == (code == 3)
+
+
 def test_what_a_backend_needs_is_named() -> None:
     """Where the backend is missing, that is said, and not that Keras is."""
     (found,) = resolve(["keras_torch"])

@@ -135,6 +135,18 @@ def test_one_of_two_places(name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_too_few_digits_are_no_other_fault() -> None:
+    """Moving statistics with the digits of a narrower type are named as such, not by a fault that these hide."""
+    found: list[Kept] = []
+    with (
+        np.errstate(all="ignore"),
+        open_session("tests.partial_faults:StatisticsAsComputed", in_process=True) as session,
+    ):
+        found += survey(pool(3), CATALOGUE.values(), session).keeper.kept
+
+    assert named(diagnose(found, 120)) == "MovingAsComputed"
+
+
 def test_a_corner_that_is_not_finite_does_not_decide() -> None:
     """A cause is found though the smallest failing case, of one element, gives no number, which it does not say."""
     cases = [case(train(m, seed=m)) for m in (1, 5, 6, 7, 8)]
