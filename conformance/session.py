@@ -4,9 +4,10 @@ import contextlib
 import io
 import sys
 import tempfile
+import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Literal, Self
@@ -123,6 +124,8 @@ class HostSession(Session):
         self._python, self.timeouts, self._threads, self._limit = python, timeouts, threads, limit
         self._variables = variables
         self._host: HostProcess | None = None
+        #: Hosts that are being ended meanwhile.
+        self._leaving: list[threading.Thread] = []
         self._seen: set[Any] = set()
         self._started = 0
         #: Starts that a program asked for.
@@ -186,9 +189,27 @@ class HostSession(Session):
             before = self._run(first)
             if before.failure is not None:
                 return without_saving(before, at)
-            self.close()
-            self._wanted += 1
-            return joined(before, self.run(second), at, program.calls[at].layer)
+            with self._fresh():
+                after = self.run(second)
+            return joined(before, after, at, program.calls[at].layer)
+
+    @contextlib.contextmanager
+    def _fresh(self) -> Iterator[None]:
+        """Inside, programs run in a new host. The one before waits meanwhile: it may have built what is dear."""
+        waiting, self._host = self._host, None
+        seen, self._seen = self._seen, set()
+        told = self.description, self.details, self.import_seconds
+        self._wanted += 1
+        try:
+            yield
+        finally:
+            self._leave()
+            self._host, self._seen = waiting, seen
+            self.description, self.details, self.import_seconds = told
+
+    def _leave(self) -> None:
+        if self._host is not None:
+            self._leaving.append(leave(self._host))
 
     def _run(self, program: Program) -> Trace:
         process = self.living()
@@ -247,6 +268,16 @@ class HostSession(Session):
         if self._host is not None:
             self._host.close()
             self._host = None
+        for thread in self._leaving:
+            thread.join()
+        self._leaving.clear()
+
+
+def leave(closing: HostProcess | Session) -> threading.Thread:
+    """Close it in a thread: frameworks take half a second to end."""
+    thread = threading.Thread(target=closing.close, name="closes a host")
+    thread.start()
+    return thread
 
 
 def open_session(

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 
 from conformance.introduction import Say, is_stranger, meet
 from conformance.plan import Plan
-from conformance.session import Session, SessionError
+from conformance.session import Session, SessionError, leave
 from conformance.targets import Target
 
 
@@ -23,6 +23,8 @@ class Sessions:
         self._failed: dict[str, str] = {}
         self._explained: dict[str, float] = {}
         self._coming: dict[str, Future[Session]] = {}
+        #: Sessions that are being closed meanwhile.
+        self._leaving: list[threading.Thread] = []
 
     def prepare(self, target: Target) -> None:
         """Begin to open a host, while there is something else to do here."""
@@ -78,7 +80,7 @@ class Sessions:
     def drop_others(self, target: Target) -> None:
         """Close the sessions of all other implementations: a worker holds one framework in memory at a time."""
         for name in [n for n in self._open if n != target.name]:
-            self._open.pop(name).close()
+            self._leaving.append(leave(self._open.pop(name)))
         for name in [n for n in self._coming if n != target.name]:
             self._coming.pop(name).add_done_callback(_close)
 
@@ -98,6 +100,9 @@ class Sessions:
         for session in self._open.values():
             session.close()
         self._open.clear()
+        for thread in self._leaving:
+            thread.join()
+        self._leaving.clear()
 
 
 def _close(coming: "Future[Session]") -> None:

@@ -8,11 +8,12 @@ import pytest
 
 from adapters.program import Call, Program
 from conformance.case import Reload
+from conformance.host_process import HostProcess
 from conformance.judge import Judge, Run
 from conformance.requirements import CATALOGUE
 from conformance.restart import cut, first_restart
 from conformance.rewrite import uninterrupted
-from conformance.session import Session, open_session
+from conformance.session import HostSession, Session, open_session
 from tests._judged import case, infer, train
 from tests._programs import REFERENCE, program
 
@@ -26,11 +27,34 @@ def session() -> Iterator[Session]:
         yield opened
 
 
+DIES = """
+import os
+from adapters.numpy_reference import NumpyReference
+
+class DiesRestoring(NumpyReference):
+    def restore(self, spec, path):
+        os._exit(3)
+"""
+
+
 def with_restart(*operations: str, at: int, layers: int = 1) -> Program:
     """A program in which call ``at`` asks for a new process."""
     plain = program(*operations, layers=layers)
     calls = (*plain.calls[:at], Call("reload", 0, through="process"), *plain.calls[at:])
     return plain._replace(calls=calls)
+
+
+def hosts_started(monkeypatch: pytest.MonkeyPatch) -> list[HostProcess]:
+    """The hosts that start from now on."""
+    started: list[HostProcess] = []
+    load = HostSession._load
+
+    def noted(session: HostSession, process: HostProcess) -> None:
+        load(session, process)
+        started.append(process)
+
+    monkeypatch.setattr(HostSession, "_load", noted)
+    return started
 
 
 class TestRunning:
@@ -47,12 +71,39 @@ class TestRunning:
         assert repr(trace.steps[1].state) == repr(trace.steps[0].state)
         assert trace.observations == ()
 
-    def test_it_is_another_process(self, session: Session) -> None:
+    def test_it_is_another_process(self, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
         """The host is a new one, which does not count as one that had to be started again."""
-        before = session.details["pid"]
+        started = hosts_started(monkeypatch)
         session.run(with_restart("train", "infer", at=1))
-        assert session.details["pid"] != before
+        (new,) = started
+        assert str(new.process.pid) != session.details["pid"]
         assert session.restarts == 0
+
+    def test_the_host_before_waits(self, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Later programs run where programs ran before: it may have built graphs. The new host is ended."""
+        before = session.details["pid"]
+        started = hosts_started(monkeypatch)
+        for _ in range(2):
+            session.run(with_restart("train", "infer", at=1))
+            assert session.run(program("train")).failure is None
+        assert len(started) == 2
+        assert session.details["pid"] == before
+        session.close()
+        assert not any(host.alive() for host in started)
+
+    def test_a_crash_of_the_new_host_leaves_that_before_alone(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is the trace's failure, and nothing is started again for the next program."""
+        file = tmp_path / "dies.py"
+        file.write_text(DIES)
+        with open_session(f"{file}:DiesRestoring") as session:
+            started = hosts_started(monkeypatch)
+            failure = session.run(with_restart("train", "infer", at=1)).failure
+            assert failure is not None
+            assert failure.kind == "crash"
+            assert session.run(program("train")).failure is None
+            assert len(started) == 1
 
     def test_all_layers_come_along(self, session: Session) -> None:
         """With two layers both are saved and restored."""
