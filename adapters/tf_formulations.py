@@ -4,6 +4,7 @@ Uses ``tf.compat.v1`` where it exists and plain ``tf`` before that.
 """
 
 import contextlib
+import copy
 import functools
 import importlib
 import os
@@ -40,7 +41,7 @@ class BatchNormGraph:
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self.graph = v1.Graph()
-        self._saver: Any = None
+        self._saver: List[Any] = []
         self._gradients: Dict[str, List[Any]] = {}
         self._second_order: List[Any] = []
         with self.scope():
@@ -58,8 +59,19 @@ class BatchNormGraph:
                 for y in (self.y, *self.further_outputs()):
                     self.gradients_of(y)
             self.extra = Extra(list(self.variables.values()))
+        self.begin()
+
+    def begin(self) -> None:
+        """Open a session, which is where the variables have their values."""
         self.session = v1.Session(graph=self.graph, config=session_config())
         self.extra.begin(self.session)
+
+    def twin(self) -> "BatchNormGraph":
+        """The same ops in a session of their own: what is added to the graph later is there for both."""
+        twin = copy.copy(self)
+        twin.extra = copy.copy(self.extra)
+        twin.begin()
+        return twin
 
     def make_variables(self) -> Dict[str, Any]:
         """The variables of the parameters and the moving statistics, by their names here."""
@@ -130,7 +142,7 @@ class BatchNormGraph:
                 v_ = v1.placeholder(self.spec.dtype, self.spec.shape, name="v")
                 (dx,) = v1.gradients(self.training_output(), [self.x], self.dy)
                 gamma = [self.variables["gamma"]] if self.spec.scale else []
-                self._second_order = [v_, v1.gradients(dx, [self.x, self.dy, *gamma], v_)]
+                self._second_order += [v_, v1.gradients(dx, [self.x, self.dy, *gamma], v_)]
         v_, found = self._second_order
         feed = {self.x: self.fed(x), self.dy: self.fed(dy), v_: self.fed(v)}
         return [np.array(a) for a in self.session.run(found, feed)]
@@ -147,9 +159,9 @@ class BatchNormGraph:
 
     def saver(self) -> Any:
         """A Saver of all variables, made on the first call."""
-        if self._saver is None:
-            self._saver = v1.train.Saver(dict(self.variables, **self.extra.variables))
-        return self._saver
+        if not self._saver:
+            self._saver.append(v1.train.Saver(dict(self.variables, **self.extra.variables)))
+        return self._saver[0]
 
 
 def assignment(variable: Any) -> Tuple[Any, Any]:

@@ -3,6 +3,7 @@
 Graphs are kept for later layers of the same spec, because building one takes a hundred times as long as a step.
 """
 
+import weakref
 from typing import TYPE_CHECKING, List, Optional, Tuple, Type
 
 import numpy as np
@@ -93,6 +94,8 @@ class GraphBatchNorm(BatchNormAdapter):
 
     def __init__(self) -> None:
         self._graphs = FreeList()
+        #: The last of each spec, for as long as anybody has it.
+        self._built: "weakref.WeakValueDictionary[Spec, BatchNormGraph]" = weakref.WeakValueDictionary()
         self._networks: "Optional[GraphNetworks]" = None
 
     def describe(self) -> Description:
@@ -112,10 +115,22 @@ class GraphBatchNorm(BatchNormAdapter):
     def layer(self, spec: Spec, state: State) -> GraphLayer:
         """Lend a graph to a new layer."""
         refuse_undeclared(spec, self.capabilities)
-        graph = self._graphs.take(spec) or self.new_graph(spec)
+        kind = self.kind(spec)
+        graph = self._graphs.take(kind) or self._another(kind)
         layer = GraphLayer(spec, graph, state)
-        self._graphs.lend(layer, spec, graph)
+        self._graphs.lend(layer, kind, graph)
         return layer
+
+    def kind(self, spec: Spec) -> Spec:
+        """The spec that stands for all that get the same graph: how an axis is counted makes no difference."""
+        return spec._replace(axis=spec.channel_axes)
+
+    def _another(self, spec: Spec) -> BatchNormGraph:
+        """A twin of a graph that is in use; a new graph where there is none of that spec."""
+        known = self._built.get(spec)
+        graph = self.new_graph(spec) if known is None else known.twin()
+        self._built[spec] = graph
+        return graph
 
     def network(self, spec: NetworkSpec) -> Network:
         """A graph of the whole network, where the formulation can stand in one."""

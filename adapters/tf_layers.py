@@ -57,7 +57,15 @@ def channels_first() -> bool:
     return True
 
 
-class LayersBatchNorm(LibraryBatchNorm):
+class AnyLayersBatchNorm(LibraryBatchNorm):
+    """With or without the fused op."""
+
+    def kind(self, spec: Spec) -> Spec:
+        """The layer is given the axis as it is."""
+        return spec
+
+
+class LayersBatchNorm(AnyLayersBatchNorm):
     """Without the fused op, as before it was the default."""
 
     formulation = LayersGraph
@@ -69,7 +77,7 @@ class LayersBatchNorm(LibraryBatchNorm):
     )
 
 
-class FusedLayersBatchNorm(LibraryBatchNorm):
+class FusedLayersBatchNorm(AnyLayersBatchNorm):
     """With the fused op: inputs of rank 4 alone."""
 
     formulation = FusedLayersGraph

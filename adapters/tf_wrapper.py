@@ -48,6 +48,13 @@ class WrapperGraph(NNGraph):
         """The other graph."""
         return InferenceGraph(spec)
 
+    def twin(self) -> BatchNormGraph:
+        """Of both graphs."""
+        twin = super().twin()
+        assert isinstance(twin, WrapperGraph)
+        twin.inference, twin._stale = self.inference.twin(), True
+        return twin
+
     def output(self) -> Any:
         """The training output alone."""
         return self.normalize(*self.updated_moments())

@@ -508,6 +508,32 @@ def test_description(adapter: BatchNormAdapter) -> None:
         assert any("channel" in note or "axis" in note for note in description.notes)
 
 
+def test_graphs_are_built_once_for_layers_that_live_together() -> None:
+    """Two layers of one spec, its axis counted from either end, have one graph, values of their own, and twins end."""
+    pytest.importorskip("tensorflow")
+    from adapters.tf_graph import GraphLayer, NNBatchNorm
+
+    adapter, spec = NNBatchNorm(), Spec((None, 3), (-1,), 1e-3, 0.5)
+    state = make_state(spec)
+    layers = [adapter.build(spec._replace(axis=(axis,)), state) for axis in (-1, 1)]
+    assert all(isinstance(layer, GraphLayer) for layer in layers)
+    one, other = [layer.graph for layer in layers if isinstance(layer, GraphLayer)]
+    assert one.graph is other.graph
+    assert one.session is not other.session
+    x, dy = make_data(spec)
+
+    def means() -> list[str]:
+        return [repr(layer.state().moving_mean) for layer in layers]
+
+    layers[0].train(x, dy)
+    trained, untouched = means()
+    assert trained != untouched == repr(state.moving_mean)
+    size = len(one.graph.get_operations())
+    layers[1].train(x, dy)
+    assert means() == [trained, trained]
+    assert len(one.graph.get_operations()) == size
+
+
 def test_torch_counter(adapter: BatchNormAdapter, spec: Spec) -> None:
     """The batch counter of torch is part of the state: read, written, and counting training steps."""
     if adapter.describe().framework != "torch":
