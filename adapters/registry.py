@@ -17,8 +17,8 @@ class Entry(NamedTuple):
     summary: str
     #: Import names that must be there besides.
     needs: Tuple[str, ...] = ()
-    #: An implementation of the same framework that computes the same by the same ops: what differs is how they are put
-    #: together, and when the moving statistics are updated.
+    #: An implementation of the same framework that computes by the same ops: what differs is how they are put together,
+    #: when the moving statistics are updated, or one option.
     kin: str = ""
 
 
@@ -198,6 +198,7 @@ REGISTRY: Tuple[Entry, ...] = (
         "flax",
         "",
         "the same with use_fast_variance=False",
+        kin="flax",
     ),
     Entry(
         "torch",

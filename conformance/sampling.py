@@ -1,6 +1,7 @@
-"""Picks a few cases of a pool in which everything occurs that occurs in the pool, on as few specs as that takes.
+"""Makes a quick run of many systems cheap: cases move to specs that families share, and most systems get a sample.
 
-In a quick run of many systems it is what those get that share their computation with another one of the run.
+A sample is a few cases in which everything occurs that occurs in the pool. It is for those that compute as another one
+of the run does; that one gets all the cases.
 """
 
 import itertools
@@ -18,33 +19,54 @@ from conformance.requirements import Requirement
 from conformance.rewrite import asked
 from conformance.session import Session
 from conformance.specs import recast
-from conformance.survey import Progress, survey
+from conformance.survey import Progress, lacking, survey
 from conformance.tally import Survey
 from conformance.targets import Target, base_name
 
 #: What the first case on a spec costs besides, in cases on specs that have one: a graph and its gradients are built.
 _COST_OF_SPEC = 2.0
-#: Families that are about shapes, types and conventions: their cases stay on their own specs.
-_OF_SHAPES = (6, 8)
+#: Families that are about shapes, types and conventions: their cases stay on their own specs. Those about shapes and
+#: types share epsilon and decay where a sample is enough.
+_OF_SHAPES, _OF_CONVENTIONS = 6, 8
 #: Families with requirements of their own about an epsilon of zero, and about decays of zero and one.
 _OF_LIMITS, _LIMITS = (3, 5), (0.0, 1.0)
 #: What the shared specs have: nothing that is its own complement, or that single precision holds exactly.
 _CHANNELS, _EPSILONS, _DECAYS = (3, 8, 5, 17, 4), (1e-3, 1e-5, 0.1, 1e-8), (0.9, 0.8, 0.99, 0.3)
+#: Extents of several axes; and of one, where inputs are large.
+_SEVERAL = (3, 2, 5)
+#: Cases beyond a sample for what has seen too little in it.
+_MOST_FURTHER = 48
 #: Added to the number of a case that was moved to another spec.
 _MOVED = 1000
 _KIN = {entry.name: entry.kin for entry in REGISTRY if entry.kin}
 
 
 def with_kin(targets: Sequence[Target]) -> tuple[Target, ...]:
-    """The targets, those that compute as another one of theirs does marked as its kin: a sample is enough for them."""
+    """The targets, those marked that compute as another one of them does, and those that others compute as."""
     names = {target.name for target in targets}
+    kin = {target.name: name for target in targets if (name := _kin_of(target)) in names}
     found = []
     for target in targets:
-        at = f"@{target.environment}" if target.environment else ""
-        kin = _KIN.get(base_name(target.name), "") + at
-        fact = "cases", f"a sample of them: it computes as {kin} does"
-        found.append(target._replace(kin=kin, facts=(*target.facts, fact)) if kin in names else target)
+        fact: tuple[tuple[str, str], ...] = ()
+        if target.name in kin:
+            fact = (("cases", f"a sample of them: it computes as {kin[target.name]} does"),)
+        elif target.name in kin.values():
+            fact = (("cases", "most of them on specs that the families share"),)
+        heads = target.name in kin.values()
+        found.append(target._replace(kin=kin.get(target.name, ""), heads=heads, facts=(*target.facts, *fact)))
     return tuple(found)
+
+
+def _kin_of(target: Target) -> str:
+    at = f"@{target.environment}" if target.environment else ""
+    return _KIN.get(base_name(target.name), "") + at
+
+
+def gathered(pool: Pool, capabilities: Capabilities) -> Pool:
+    """The pool, its cases moved to specs that all families share, where that is not what the family is about."""
+    if pool.family in (_OF_SHAPES, _OF_CONVENTIONS):
+        return fitted(pool, capabilities)
+    return _of(pool, [_moved(n, p, capabilities) for n, p in pool.numbered])
 
 
 def sample(pool: Pool, capabilities: Capabilities) -> tuple[Pool, Pool]:
@@ -52,17 +74,24 @@ def sample(pool: Pool, capabilities: Capabilities) -> tuple[Pool, Pool]:
 
     Cases that are refused cost nothing and stay.
     """
-    moved = [(n, p) if pool.family in _OF_SHAPES else _moved(n, p, capabilities) for n, p in pool.numbered]
-    if all(n < _MOVED for n, _ in moved):
-        pool = fitted(pool, capabilities)
-        moved = list(pool.numbered)
+    of_its_own = pool.family in (_OF_SHAPES, _OF_CONVENTIONS)
+    moved = _all_moved(fitted(pool, capabilities) if of_its_own else pool, capabilities)
     allowed = {n: p for n, p in moved if not refusal(p.case.spec, capabilities)}
+    if 4 * len(allowed) < len(moved):
+        moved = _all_moved(fitted(pool, capabilities), capabilities)
+        allowed = {n: p for n, p in moved if not refusal(p.case.spec, capabilities)}
     chosen = set(
         _covering({n: set(_features(asked(p.case, capabilities), pool.family)) for n, p in allowed.items()}, allowed)
     )
     kept = [(n, p) for n, p in moved if n in chosen or n not in allowed]
     left = [(n, p) for n, p in moved if n in allowed and n not in chosen]
     return _of(pool, kept), _of(pool, left)
+
+
+def _all_moved(pool: Pool, capabilities: Capabilities) -> list[tuple[int, Pooled]]:
+    if pool.family == _OF_CONVENTIONS:
+        return list(pool.numbered)
+    return [_moved(n, p, capabilities) for n, p in pool.numbered]
 
 
 def _of(pool: Pool, numbered: list[tuple[int, Pooled]]) -> Pool:
@@ -76,36 +105,64 @@ def survey_sample(pool: Pool, requirements: Sequence[Requirement], session: Sess
     capabilities = session.description.capabilities
     picked, left = sample(pool, capabilities)
     found = survey(picked, requirements, session, progress=progress)
-    for number, pooled in _spare(pool, left, capabilities):
-        tallies = [tally for tally in found.tallies.values() if tally.requirement.family == pool.family]
-        short = [t.requirement for t in tallies if outcome(t, found, capabilities, None)[0] == "mistrusted"]
+    for number, pooled in itertools.islice(_spare(pool, left, capabilities), _MOST_FURTHER):
+        short = _short(found, pool.family, capabilities)
         if not short or found.stopped:
             break
         found.merge(survey(_of(left, [(number, pooled)]), short, session))
     return found
 
 
+def _short(found: Survey, family: int, capabilities: Capabilities) -> list[Requirement]:
+    """The family's requirements that have seen too little, or nothing but what the implementation refuses."""
+    short = []
+    for tally in found.tallies.values():
+        if tally.requirement.family != family or lacking(tally.requirement, capabilities):
+            continue
+        if outcome(tally, found, capabilities, None)[0] in ("mistrusted", "unsupported"):
+            short.append(tally.requirement)
+    return short
+
+
 def _spare(pool: Pool, left: Pool, capabilities: Capabilities) -> Iterator[tuple[int, Pooled]]:
     """What is left of a pool, then what is drawn for an implementation that refuses much of it."""
     yield from left.numbered
-    yield from itertools.islice(fitted(pool, capabilities).numbered, len(pool.cases), None)
+    yield from itertools.islice(_all_moved(fitted(pool, capabilities), capabilities), len(pool.cases), None)
 
 
 def _moved(number: int, pooled: Pooled, capabilities: Capabilities) -> tuple[int, Pooled]:
     """A case on a spec that all families share: its data and steps stay, and its number says that it is another one."""
-    spec = _shared(recast(pooled.case.spec, capabilities), pooled.family in _OF_LIMITS)
-    if not pooled.choices or len(pooled.case.spec.axis) > 1 or refusal(spec, capabilities):
+    if not pooled.choices:
+        return number, pooled
+    own = recast(pooled.case.spec, capabilities)
+    spec = next((spec for spec in _shared(own, pooled.family) if not refusal(spec, capabilities)), None)
+    if spec is None:
         return number, pooled
     return number + _MOVED, Pooled(msgspec.structs.replace(pooled.case, spec=spec), b"", pooled.family)
 
 
-def _shared(spec: Spec, limits: bool) -> Spec:
-    """The spec of that rank and those flags that stands for all of them."""
+def _shared(spec: Spec, family: int) -> Iterator[Spec]:
+    """Specs of that rank and those flags that stand for all of them, the best first."""
     kind = spec.rank + spec.center + 2 * spec.scale
-    shape = (*(None,) * (spec.rank - 1), _CHANNELS[kind % len(_CHANNELS)])
-    epsilon = 0.0 if limits and not spec.epsilon else _EPSILONS[kind % len(_EPSILONS)]
-    decay = spec.decay if limits and spec.decay in _LIMITS else _DECAYS[kind % len(_DECAYS)]
-    return spec._replace(shape=shape, axis=(-1,), epsilon=epsilon, decay=decay)
+    limits = family in _OF_LIMITS
+    common = spec._replace(
+        epsilon=0.0 if limits and not spec.epsilon else _EPSILONS[kind % len(_EPSILONS)],
+        decay=spec.decay if limits and spec.decay in _LIMITS else _DECAYS[kind % len(_DECAYS)],
+    )
+    if len(spec.axis) > 1:
+        yield common._replace(shape=_shape(spec.rank, spec.axis, _SEVERAL[: len(spec.axis)]))
+    elif family == _OF_SHAPES:
+        # What a spec knows of its extents is what some of its cases are about.
+        if all(spec.shape[axis] is None for axis in spec.reduction_axes):
+            yield common._replace(shape=_shape(spec.rank, spec.axis, _SEVERAL[:1]))
+    else:
+        for axis in (spec.center * spec.rank - 1 - kind % spec.rank, -1):
+            yield common._replace(axis=(axis,), shape=_shape(spec.rank, (axis,), (_CHANNELS[kind % len(_CHANNELS)],)))
+
+
+def _shape(rank: int, axis: tuple[int, ...], extents: tuple[int, ...]) -> tuple[int | None, ...]:
+    known = {a % rank: extent for a, extent in zip(axis, extents, strict=True)}
+    return tuple(known.get(a) for a in range(rank))
 
 
 def _covering(features: dict[int, set[Hashable]], cases: dict[int, Pooled]) -> Iterator[int]:
@@ -133,12 +190,15 @@ def _graph(pooled: Pooled) -> Hashable:
 def _features(case: Case, family: int) -> Iterator[Hashable]:
     """What occurs in a case: in its spec, in its data, in its steps and from one step to the next."""
     spec = case.spec
-    if family in _OF_SHAPES:
+    if family == _OF_CONVENTIONS:
+        yield "rank", spec.rank, len(spec.axis)
+    if family == _OF_SHAPES:
         yield "rank", spec.rank, spec.axis[0] < 0
         yield "axes", spec.channel_axes
+        yield "known", any(spec.shape[axis] is not None for axis in spec.reduction_axes)
     if family in _OF_LIMITS:
         yield "limits", spec.epsilon == 0, spec.decay if spec.decay in _LIMITS else None
-    yield "flags", spec.center, spec.scale, _is_mild(case)
+    yield "flags", spec.center, spec.scale, family == _OF_SHAPES or _is_mild(case)
     yield "dtype", spec.dtype
     yield "layers", case.read, case.repeat, len(case.starts)
     yield from (("poisoned", poison.of) for start in case.starts for poison in start.poison)

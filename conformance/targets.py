@@ -37,6 +37,8 @@ class Target(NamedTuple):
     options: Options = Options()
     #: Another target of the run that computes as this one does, so that this one gets a sample of the cases.
     kin: str = ""
+    #: Whether other targets of the run are its kin, so that the specs of its cases are worth sharing between families.
+    heads: bool = False
 
     @property
     def missing(self) -> str:

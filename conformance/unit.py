@@ -21,7 +21,7 @@ from conformance.grading import Measured
 from conformance.known_failures import find_for
 from conformance.plan import Plan
 from conformance.pool import Pool, fitted
-from conformance.sampling import survey_sample
+from conformance.sampling import gathered, survey_sample
 from conformance.seek import seek
 from conformance.session import Session, SessionError
 from conformance.sessions import Sessions
@@ -101,7 +101,7 @@ def run_unit(unit: Unit, plan: Plan, sessions: Sessions, progress: Progress) -> 
         session, seconds_import = sessions.get(unit.target)
         shared = unit.pool(plan)
         started = time.perf_counter()
-        pool = shared if unit.target.kin else fitted(shared, session.description.capabilities)
+        pool = _pool_for(unit.target, shared, session.description.capabilities)
         seconds_drawing = time.perf_counter() - started
         told = _at_most(len(shared.cases), progress)
         if unit.target.kin:
@@ -129,6 +129,13 @@ def run_unit(unit: Unit, plan: Plan, sessions: Sessions, progress: Progress) -> 
         accuracy=accuracy,
         settling=settled,
     )
+
+
+def _pool_for(target: Target, pool: Pool, capabilities: Capabilities) -> Pool:
+    """The pool as an implementation is to run it; a sample is taken of it later."""
+    if target.kin:
+        return pool
+    return gathered(pool, capabilities) if target.heads else fitted(pool, capabilities)
 
 
 def not_run(unit: Unit, plan: Plan, reason: str) -> Surveyed:

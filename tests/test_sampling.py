@@ -10,7 +10,7 @@ from conformance.families import FAMILIES
 from conformance.pool import Pool, draw, fitted
 from conformance.requirements import CATALOGUE
 from conformance.rewrite import asked
-from conformance.sampling import _features, sample, survey_sample, with_kin
+from conformance.sampling import _features, gathered, sample, survey_sample, with_kin
 from conformance.session import InProcessSession
 from conformance.survey import survey
 from conformance.tally import Survey
@@ -50,6 +50,46 @@ def test_most_families_share_a_few_specs(pools: dict[int, Pool]) -> None:
     """A graph is built for every spec: all families but those about shapes and conventions have theirs in common."""
     shared = {p.case.spec for number in (1, 2, 3, 4, 5, 7) for p in sample(pools[number], CAPABILITIES)[0].cases}
     assert len(shared) < 40 < len({spec for number in (1, 2, 3, 4, 5, 7) for spec in pools[number].specs}) / 3
+
+
+@pytest.mark.parametrize("capabilities", [CAPABILITIES, Capabilities(axes="last", dtypes=("float32",))])
+def test_whom_others_compute_as_gets_all_cases_on_shared_specs(
+    pools: dict[int, Pool], capabilities: Capabilities
+) -> None:
+    """All data and steps of a pool stay, on a few specs; families about shapes and conventions keep their own."""
+    specs = set()
+    for number, pool in pools.items():
+        found = gathered(pool, capabilities)
+        if number in (6, 8):
+            assert found == fitted(pool, capabilities)
+            continue
+        assert [n % 1000 for n, _ in found.numbered] == [n for n, _ in pool.numbered]
+        assert [p.case.program for p in found.cases] == [p.case.program for p in pool.cases]
+        assert [p.case.starts for p in found.cases] == [p.case.starts for p in pool.cases]
+        specs |= {p.case.spec for p in found.cases if not refusal(p.case.spec, capabilities)}
+    assert {spec.rank for spec in specs} == {2, 3, 4, 5}
+    assert {(spec.center, spec.scale) for spec in specs} == {(a, b) for a in (True, False) for b in (True, False)}
+    assert len(specs) < 60
+    if capabilities is CAPABILITIES:
+        assert {spec.channel_axes for spec in specs if len(spec.axis) == 1} == {(axis,) for axis in range(5)}
+        assert any(len(spec.axis) > 1 for spec in specs)
+
+
+def test_what_a_sample_does_not_reach_is_looked_for_beyond_it(pools: dict[int, Pool]) -> None:
+    """A requirement that saw nothing but refused cases is not given up while there are cases that are allowed."""
+    capabilities = CAPABILITIES._replace(ranks=(4,), dtypes=("float32",))
+    with quiet("adapters.numpy_reference:NumpyReference") as session:
+        session.description = session.description._replace(capabilities=capabilities)
+        found = Survey({})
+        alone = Survey({})
+        for pool in pools.values():
+            found.merge(survey_sample(pool, [*CATALOGUE.values()], session, lambda _: None))
+            alone.merge(survey(sample(pool, capabilities)[0], [*CATALOGUE.values()], session))
+    reached, not_reached = (
+        {id_ for id_, t in s.tallies.items() if outcome(t, s, capabilities, None)[0] in ("pass", "deviates")}
+        for s in (found, alone)
+    )
+    assert reached > not_reached
 
 
 def test_who_takes_no_shared_spec_gets_cases_of_its_own(pools: dict[int, Pool]) -> None:
@@ -115,5 +155,7 @@ def test_kin_is_who_runs_in_the_same_environment() -> None:
         "tf_graph.contrib_loss@tf1.15",
         "tf_graph.wrapper",
     ]
-    found = {target.name: target.kin for target in with_kin(resolve(names))}
-    assert found == dict.fromkeys(names, "") | {"tf_graph.contrib_loss@tf1.4": "tf_graph.contrib@tf1.4"}
+    found = {target.name: target for target in with_kin(resolve(names))}
+    kin = {name: target.kin for name, target in found.items()}
+    assert kin == dict.fromkeys(names, "") | {"tf_graph.contrib_loss@tf1.4": "tf_graph.contrib@tf1.4"}
+    assert [name for name, target in found.items() if target.heads] == ["tf_graph.contrib@tf1.4"]
