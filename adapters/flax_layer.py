@@ -146,7 +146,7 @@ class FlaxLayer(Layer):
             if value is not None:
                 group, key = NAMES[name]
                 # A new dict: a tape may hold the old one.
-                self.collections[group] = dict(self.collections[group], **{key: jax.numpy.asarray(np.array(value))})
+                self.collections[group] = dict(self.collections[group], **{key: jax.device_put(np.array(value))})
 
     def save(self, path: str) -> None:
         """Write the variables as Flax serializes them."""

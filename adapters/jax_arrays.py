@@ -19,7 +19,8 @@ def dtypes() -> Tuple[str, ...]:
 def to_jax(spec: Spec, a: Array) -> Any:
     """A copy of an array of the spec's element type."""
     copy = np.array(a, order="C")
-    return jax.numpy.asarray(copy.view(jax.numpy.bfloat16) if spec.dtype == "bfloat16" else copy)
+    # jax.numpy.asarray compiles a copy for each shape.
+    return jax.device_put(copy.view(jax.numpy.bfloat16) if spec.dtype == "bfloat16" else copy)
 
 
 def from_jax(a: Any) -> Array:
