@@ -14,7 +14,7 @@ from adapters.common import FreeList
 from adapters.interface import Array, Capabilities, Unsupported
 from adapters.network import ADAM, NORMALIZATION, Network, NetworkSpec
 from adapters.network_layers import layer_spec
-from adapters.tf_formulations import BatchNormGraph, assignment, session_config, v1
+from adapters.tf_base import BatchNormGraph, assignment, session_config, v1
 
 #: Of whatever networks a process has built, those that are kept.
 KEPT = 24

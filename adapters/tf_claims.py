@@ -1,4 +1,4 @@
-"""What the claims of ``adapters.tf_updates`` are made of: a registry, models that they are tried on, and the trial."""
+"""What claims about updates are made of: a registry, models that they are tried on, and the trial."""
 
 import importlib
 import traceback
@@ -6,7 +6,7 @@ from typing import Any, Callable, List, Tuple
 
 import numpy as np
 
-from adapters.tf_formulations import v1
+from adapters.tf_base import v1
 
 DECAY = 0.5
 X = np.array([[1.0, 2.0], [3.0, 6.0]], np.float32)

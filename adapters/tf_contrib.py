@@ -6,8 +6,8 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 
 from adapters.interface import Array, Capabilities, Description
+from adapters.tf_base import v1
 from adapters.tf_facts import differentiates_inference
-from adapters.tf_formulations import v1
 from adapters.tf_library import LibraryBatchNorm, LibraryGraph
 
 LAST = Capabilities(axes="last", dtypes=("float32",), save=True)

@@ -8,8 +8,9 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from adapters.common import parameter_names
 from adapters.interface import Array, Capabilities, Conventions, Spec
+from adapters.tf_base import BatchNormGraph, v1
 from adapters.tf_facts import moments_grade
-from adapters.tf_formulations import BatchNormGraph, NNGraph, v1
+from adapters.tf_formulations import NNGraph
 from adapters.tf_graph import GraphBatchNorm
 from adapters.tf_wrapper import TwoOutputsGraph
 

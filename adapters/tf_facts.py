@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from adapters.tf_formulations import session_config, tf, v1
+from adapters.tf_base import session_config, tf, v1
 
 
 @functools.lru_cache(maxsize=None)

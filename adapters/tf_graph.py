@@ -22,8 +22,9 @@ from adapters.interface import (
     Unsupported,
 )
 from adapters.network import Network, NetworkSpec
+from adapters.tf_base import BatchNormGraph, tf
 from adapters.tf_facts import differentiates_inference, differentiates_single_halves, epsilon_floor, moments_grade
-from adapters.tf_formulations import BatchNormGraph, FusedGraph, NNGraph, fused_dtypes, tf
+from adapters.tf_formulations import FusedGraph, NNGraph, fused_dtypes
 
 if TYPE_CHECKING:
     from adapters.network_tf import GraphNetworks

@@ -4,7 +4,7 @@ import functools
 from typing import Any
 
 from adapters.interface import Capabilities, Spec, Unsupported
-from adapters.tf_formulations import BatchNormGraph, session_config, v1
+from adapters.tf_base import BatchNormGraph, session_config, v1
 from adapters.tf_library import LibraryBatchNorm, LibraryGraph
 
 

@@ -4,8 +4,8 @@ from typing import Any, Dict, Optional
 
 from adapters.common import parameter_names
 from adapters.interface import Conventions, Spec, State, Unsupported
+from adapters.tf_base import BatchNormGraph, v1
 from adapters.tf_facts import moments_grade
-from adapters.tf_formulations import BatchNormGraph, v1
 from adapters.tf_graph import GraphBatchNorm, GraphLayer
 
 

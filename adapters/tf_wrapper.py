@@ -6,8 +6,9 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 
 from adapters.interface import Array, Capabilities, Conventions, Spec
+from adapters.tf_base import BatchNormGraph, v1
 from adapters.tf_facts import moments_grade
-from adapters.tf_formulations import BatchNormGraph, NNGraph, v1
+from adapters.tf_formulations import NNGraph
 from adapters.tf_graph import GraphBatchNorm
 
 
