@@ -89,9 +89,9 @@ class FusedLayersBatchNorm(AnyLayersBatchNorm):
     )
 
     def new_graph(self, spec: Spec) -> BatchNormGraph:
-        """Refused where the layer takes the axis and the op then fails."""
-        if spec.channel_axes == (2,):
-            raise Unsupported("fused=True: the layer takes axis 1 or 3")
+        """Refused where the layer takes the axis and either leaves the op out, without a word, or the op fails."""
+        if spec.channel_axes not in ((1,), (3,)):
+            raise Unsupported("with fused=True the layer takes the fused op for axis 1 or 3 alone")
         if spec.channel_axes == (1,) and not channels_first():
             raise Unsupported("this version's fused op has no kernel for channels in axis 1 on the CPU")
         return super().new_graph(spec)

@@ -119,3 +119,20 @@ def test_a_system_follows_the_reference_and_updates_when_it_says(target: Target,
     assert same(trace.steps[1].step, reference.infer(other, inferring))
     states = [start(spec), *(step.state for step in trace.steps)]
     assert [moved(a, b) for a, b in itertools.pairwise(states)] == [True, False, False, True][: len(calls)]
+
+
+@pytest.mark.parametrize("target", [p for p in placed() if "tf_graph.layers_fused" in str(p)])
+def test_the_fused_layer_takes_the_fused_op_or_is_refused(session: Session) -> None:
+    """No case is answered by the ops that the layer takes for other axes: they are another system."""
+    taken = []
+    for axis in range(4):
+        spec = Spec((None,) * axis + (3,) + (None,) * (3 - axis), (axis,), 1e-3, 0.75)
+        trace = session.run(Program(spec, (start(spec),), (Call("infer", x=arrays(spec, 1)[0]),)))
+        if trace.failure is None:
+            assert trace.conventions is not None
+            assert trace.conventions.moving_variance == "unbiased"
+            taken.append(axis)
+        else:
+            assert trace.failure.kind == "unsupported", trace.failure
+    assert taken[-1:] == [3]
+    assert set(taken) <= {1, 3}
