@@ -114,6 +114,7 @@ REGISTRY: Tuple[Entry, ...] = (
         "tensorflow.contrib",
         "",
         "tf.contrib.layers.batch_norm, UPDATE_OPS hung on the train step",
+        kin="tf_graph.nn",
     ),
     Entry(
         "tf_graph.contrib_fused",
@@ -129,7 +130,7 @@ REGISTRY: Tuple[Entry, ...] = (
         "tensorflow.contrib",
         "",
         "tf.contrib.layers.batch_norm, UPDATE_OPS hung on the total loss",
-        kin="tf_graph.contrib",
+        kin="tf_graph.nn",
     ),
     Entry(
         "tf_graph.contrib_inline",
@@ -137,7 +138,7 @@ REGISTRY: Tuple[Entry, ...] = (
         "tensorflow.contrib",
         "",
         "tf.contrib.layers.batch_norm, updates_collections=None",
-        kin="tf_graph.contrib",
+        kin="tf_graph.nn",
     ),
     Entry(
         "tf_graph.contrib_cond",
@@ -145,7 +146,7 @@ REGISTRY: Tuple[Entry, ...] = (
         "tensorflow.contrib",
         "",
         "tf.cond between two contrib layers that share variables, updates_collections=None",
-        kin="tf_graph.contrib",
+        kin="tf_graph.nn",
     ),
     Entry(
         "tf_graph.contrib_cond_collected",
@@ -153,7 +154,7 @@ REGISTRY: Tuple[Entry, ...] = (
         "tensorflow.contrib",
         "",
         "the same with updates in UPDATE_OPS, hung on the train step",
-        kin="tf_graph.contrib",
+        kin="tf_graph.nn",
     ),
     Entry(
         "keras",
