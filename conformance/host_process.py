@@ -150,6 +150,8 @@ class HostProcess:
         self.tail = _Tail(os.dup(errors))
         os.set_blocking(self._in, False)
         os.set_blocking(self._out, False)
+        #: The target that it has loaded.
+        self.loaded = ""
         self._limit = limit
         self._deadline = 0.0
         self._poll = select.poll()

@@ -124,6 +124,8 @@ class HostSession(Session):
         self._python, self.timeouts, self._threads, self._limit = python, timeouts, threads, limit
         self._variables = variables
         self._host: HostProcess | None = None
+        #: One that has restored what another saved.
+        self._other: HostProcess | None = None
         #: Hosts that are being ended meanwhile.
         self._leaving: list[threading.Thread] = []
         self._seen: set[Any] = set()
@@ -169,6 +171,7 @@ class HostSession(Session):
         except WireError as error:
             why = f"while being imported it wrote {error}"
         if answer is not None and answer[0] == "loaded":
+            process.loaded = self._target
             self.description, self.details, self.import_seconds = answer[1]
             return
         if answer is not None:
@@ -189,27 +192,46 @@ class HostSession(Session):
             before = self._run(first)
             if before.failure is not None:
                 return without_saving(before, at)
-            with self._fresh():
+            with self._elsewhere():
                 after = self.run(second)
             return joined(before, after, at, program.calls[at].layer)
 
     @contextlib.contextmanager
-    def _fresh(self) -> Iterator[None]:
-        """Inside, programs run in a new host. The one before waits meanwhile: it may have built what is dear."""
-        waiting, self._host = self._host, None
+    def _elsewhere(self) -> Iterator[None]:
+        """Inside, programs run in a host that has not seen their layers. The one before waits: it may have graphs.
+
+        The other host waits in its turn for the next program that asks for one.
+        """
+        if self._other is not None and not self._other.alive():
+            self._leave(self._other)
+            self._other = None
+        waiting, self._host, self._other = self._host, self._other, None
         seen, self._seen = self._seen, set()
         told = self.description, self.details, self.import_seconds
-        self._wanted += 1
+        self._wanted += self._host is None
         try:
+            if self._host is not None and self._host.loaded != self._target:
+                self._load(self._host)
             yield
         finally:
-            self._leave()
-            self._host, self._seen = waiting, seen
+            self._leave(self._other)
+            self._host, self._other, self._seen = waiting, self._host, seen
             self.description, self.details, self.import_seconds = told
 
-    def _leave(self) -> None:
-        if self._host is not None:
-            self._leaving.append(leave(self._host))
+    def _leave(self, host: HostProcess | None) -> None:
+        if host is not None:
+            self._leaving.append(leave(host))
+
+    def turn_to(self, target: str) -> None:
+        """Go on with another target of the same interpreter, path and options, in the hosts that there are.
+
+        Raises SessionError where it cannot be loaded.
+        """
+        self.target, self._target = target, absolute(target)
+        self._seen.clear()
+        process = self.living()
+        if process.loaded != self._target:
+            self._load(process)
 
     def _run(self, program: Program) -> Trace:
         process = self.living()
@@ -265,6 +287,8 @@ class HostSession(Session):
 
     def close(self) -> None:
         """Let the host quit."""
+        self._leave(self._other)
+        self._other = None
         if self._host is not None:
             self._host.close()
             self._host = None

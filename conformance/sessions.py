@@ -2,11 +2,12 @@
 
 import threading
 import time
+from collections.abc import Hashable
 from concurrent.futures import Future
 
 from conformance.introduction import Say, is_stranger, meet
 from conformance.plan import Plan
-from conformance.session import Session, SessionError, leave
+from conformance.session import HostSession, Session, SessionError, leave
 from conformance.targets import Target
 
 
@@ -23,6 +24,9 @@ class Sessions:
         self._failed: dict[str, str] = {}
         self._explained: dict[str, float] = {}
         self._coming: dict[str, Future[Session]] = {}
+        #: The places of those that are open, and one that is free for another implementation of its place.
+        self._places: dict[str, Hashable] = {}
+        self._vacant: HostSession | None = None
         #: Sessions that are being closed meanwhile.
         self._leaving: list[threading.Thread] = []
 
@@ -65,12 +69,25 @@ class Sessions:
         started = time.perf_counter()
         try:
             coming = self._coming.pop(target.name, None)
-            session = self._open_now(target, say) if coming is None else coming.result()
+            session = coming.result() if coming is not None else self._turned(target) or self._open_now(target, say)
         except SessionError as error:
             self._failed[target.name] = str(error)
             raise
         self._open[target.name] = session
+        self._places[target.name] = _place(target)
         return session, time.perf_counter() - started
+
+    def _turned(self, target: Target) -> Session | None:
+        """The session of an implementation that came before, turned to this one, where there is one of its place."""
+        session, self._vacant = self._vacant, None
+        if session is None:
+            return None
+        try:
+            session.turn_to(target.target)
+        except SessionError:
+            session.close()
+            return None
+        return session
 
     def drop(self, target: Target) -> None:
         """Close an implementation's session, if it has one: nobody knows what state it is in."""
@@ -80,7 +97,12 @@ class Sessions:
     def drop_others(self, target: Target) -> None:
         """Close the sessions of all other implementations: a worker holds one framework in memory at a time."""
         for name in [n for n in self._open if n != target.name]:
-            self._leaving.append(leave(self._open.pop(name)))
+            session = self._open.pop(name)
+            same = self._places[name] is not None and self._places[name] == _place(target)
+            if same and isinstance(session, HostSession) and target.name not in self._failed and self._vacant is None:
+                self._vacant = session
+            else:
+                self._leaving.append(leave(session))
         for name in [n for n in self._coming if n != target.name]:
             self._coming.pop(name).add_done_callback(_close)
 
@@ -97,12 +119,23 @@ class Sessions:
         for coming in self._coming.values():
             coming.add_done_callback(_close)
         self._coming.clear()
-        for session in self._open.values():
+        for session in (*self._open.values(), *filter(None, [self._vacant])):
             session.close()
+        self._vacant = None
         self._open.clear()
         for thread in self._leaving:
             thread.join()
         self._leaving.clear()
+
+
+def _place(target: Target) -> Hashable:
+    """What implementations share that may follow one another in one host; None for those that have one of their own.
+
+    They compute by the same ops of the same framework: importing it anew for each would take longer than their cases.
+    """
+    if not (target.environment and (target.kin or target.heads)):
+        return None
+    return target.environment, target.python, target.variables
 
 
 def _close(coming: "Future[Session]") -> None:

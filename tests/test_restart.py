@@ -79,17 +79,27 @@ class TestRunning:
         assert str(new.process.pid) != session.details["pid"]
         assert session.restarts == 0
 
-    def test_the_host_before_waits(self, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Later programs run where programs ran before: it may have built graphs. The new host is ended."""
+    def test_both_hosts_wait(self, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Later programs run where programs ran before, which may have built graphs, and restart in the same other."""
         before = session.details["pid"]
         started = hosts_started(monkeypatch)
         for _ in range(2):
-            session.run(with_restart("train", "infer", at=1))
+            assert session.run(with_restart("train", "infer", at=1)).failure is None
             assert session.run(program("train")).failure is None
-        assert len(started) == 2
-        assert session.details["pid"] == before
+        (other,) = started
+        assert session.details["pid"] == before != str(other.process.pid)
+        assert session.restarts == 0
         session.close()
-        assert not any(host.alive() for host in started)
+        assert not other.alive()
+
+    def test_another_host_that_died_is_replaced(self, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whether it died idle or not: the next program gets a new one."""
+        started = hosts_started(monkeypatch)
+        for count in (1, 2):
+            assert session.run(with_restart("train", "infer", at=1)).failure is None
+            assert len(started) == count
+            started[-1].process.kill()
+            started[-1].process.wait()
 
     def test_a_crash_of_the_new_host_leaves_that_before_alone(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
