@@ -3,7 +3,7 @@
 import functools
 from typing import Any
 
-from adapters.interface import Capabilities, Spec, Unsupported
+from adapters.interface import Capabilities, Description, Spec, Unsupported
 from adapters.tf_base import BatchNormGraph, session_config, v1
 from adapters.tf_library import LibraryBatchNorm, LibraryGraph
 
@@ -88,10 +88,14 @@ class FusedLayersBatchNorm(AnyLayersBatchNorm):
         "a step: running the train step, which waits for get_collection(UPDATE_OPS, scope)",
     )
 
+    def describe(self) -> Description:
+        """With the axes that this version takes."""
+        described = super().describe()
+        axes = "single" if channels_first() else "last"
+        return described._replace(capabilities=self.capabilities._replace(axes=axes))
+
     def new_graph(self, spec: Spec) -> BatchNormGraph:
-        """Refused where the layer takes the axis and either leaves the op out, without a word, or the op fails."""
+        """Refused where the layer takes the axis and leaves the op out, without a word."""
         if spec.channel_axes not in ((1,), (3,)):
             raise Unsupported("with fused=True the layer takes the fused op for axis 1 or 3 alone")
-        if spec.channel_axes == (1,) and not channels_first():
-            raise Unsupported("this version's fused op has no kernel for channels in axis 1 on the CPU")
         return super().new_graph(spec)
