@@ -23,10 +23,10 @@ from conformance.survey import Progress, lacking, survey
 from conformance.tally import Survey
 from conformance.targets import Target, base_name
 
-#: What the first case on a spec costs besides, in cases on specs that have one: a graph and its gradients are built.
-_COST_OF_SPEC = 2.0
-#: Families that are about shapes, types and conventions: their cases stay on their own specs. Those about shapes and
-#: types share epsilon and decay where a sample is enough.
+#: What the first case on a spec costs besides, in cases on specs that have one: a graph and its gradients are built. It
+#: costs less where other families are likely to have built it.
+_COST_OF_SPEC, _COST_IF_USUAL = 4.0, 1.0
+#: Families that are about shapes, types and conventions: their cases stay on their own specs, but for a sample.
 _OF_SHAPES, _OF_CONVENTIONS = 6, 8
 #: Families with requirements of their own about an epsilon of zero, and about decays of zero and one.
 _OF_LIMITS, _LIMITS = (3, 5), (0.0, 1.0)
@@ -89,8 +89,6 @@ def sample(pool: Pool, capabilities: Capabilities) -> tuple[Pool, Pool]:
 
 
 def _all_moved(pool: Pool, capabilities: Capabilities) -> list[tuple[int, Pooled]]:
-    if pool.family == _OF_CONVENTIONS:
-        return list(pool.numbered)
     return [_moved(n, p, capabilities) for n, p in pool.numbered]
 
 
@@ -143,7 +141,9 @@ def _moved(number: int, pooled: Pooled, capabilities: Capabilities) -> tuple[int
 
 def _shared(spec: Spec, family: int) -> Iterator[Spec]:
     """Specs of that rank and those flags that stand for all of them, the best first."""
-    kind = spec.rank + spec.center + 2 * spec.scale
+    if family == _OF_SHAPES:
+        spec = spec._replace(center=True, scale=True)
+    kind = _kind(spec)
     limits = family in _OF_LIMITS
     common = spec._replace(
         epsilon=0.0 if limits and not spec.epsilon else _EPSILONS[kind % len(_EPSILONS)],
@@ -171,34 +171,49 @@ def _covering(features: dict[int, set[Hashable]], cases: dict[int, Pooled]) -> I
     What was not drawn, but given to the run, is always among them.
     """
     missing: set[Hashable] = set().union(*features.values())
-    there = set()
+    there: set[Hashable] = set()
     yield from (n for n, pooled in cases.items() if n < _MOVED and not pooled.choices)
     while missing:
-        best = max(
-            features, key=lambda n: len(features[n] & missing) / (1 + _COST_OF_SPEC * (_graph(cases[n]) not in there))
-        )
+        best = max(features, key=lambda n: len(features[n] & missing) / _cost(cases[n].case.spec, there))
         missing -= features.pop(best)
-        there.add(_graph(cases[best]))
+        there.add(_graph(cases[best].case.spec))
         yield best
 
 
-def _graph(pooled: Pooled) -> Hashable:
+def _cost(spec: Spec, there: set[Hashable]) -> float:
+    """What a case on a spec costs where there are graphs."""
+    if _graph(spec) in there:
+        return 1.0
+    usual = _kind(spec) % 2 == 0 and spec.epsilon > 0 and spec.decay not in _LIMITS
+    return 1.0 + (_COST_IF_USUAL if usual else _COST_OF_SPEC)
+
+
+def _graph(spec: Spec) -> Hashable:
     """What a graph is built for."""
-    return pooled.case.spec._replace(axis=pooled.case.spec.channel_axes)
+    return spec._replace(axis=spec.channel_axes)
+
+
+def _kind(spec: Spec) -> int:
+    """A number for rank and flags. Those of even ones between them have all ranks, and all flags in two of them."""
+    return spec.rank + spec.center + 2 * spec.scale
 
 
 def _features(case: Case, family: int) -> Iterator[Hashable]:
     """What occurs in a case: in its spec, in its data, in its steps and from one step to the next."""
     spec = case.spec
     if family == _OF_CONVENTIONS:
-        yield "rank", spec.rank, len(spec.axis)
+        yield "rank", spec.rank
+        # Some raise small ones.
+        yield "epsilon", spec.epsilon <= 1e-5
     if family == _OF_SHAPES:
-        yield "rank", spec.rank, spec.axis[0] < 0
-        yield "axes", spec.channel_axes
+        yield "rank", spec.rank
+        yield "axes", len(spec.axis)
+        yield "place", _place(spec), spec.axis[0] < 0
         yield "known", any(spec.shape[axis] is not None for axis in spec.reduction_axes)
     if family in _OF_LIMITS:
         yield "limits", spec.epsilon == 0, spec.decay if spec.decay in _LIMITS else None
-    yield "flags", spec.center, spec.scale, family == _OF_SHAPES or _is_mild(case)
+    if family != _OF_SHAPES:
+        yield "flags", spec.center, spec.scale, family == _OF_CONVENTIONS or _is_mild(case)
     yield "dtype", spec.dtype
     yield "layers", case.read, case.repeat, len(case.starts)
     yield from (("poisoned", poison.of) for start in case.starts for poison in start.poison)
@@ -212,6 +227,11 @@ def _features(case: Case, family: int) -> Iterator[Hashable]:
         if isinstance(x, Drawn):
             yield from (("pattern", channel.pattern) for channel in x.channels)
             yield "input", x.layout, bool(x.poison), set(x.sizes) == {1}
+
+
+def _place(spec: Spec) -> str:
+    """Where the first of its channel axes is."""
+    return {0: "first", spec.rank - 1: "last"}.get(spec.channel_axes[0], "between")
 
 
 def _is_mild(case: Case) -> bool:
