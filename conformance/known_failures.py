@@ -45,7 +45,7 @@ class KnownFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     layouts: bool = False
     #: Whether it fails only where an input holds infinity or NaN; a failure where none does is none of it.
     nonfinite: bool = False
-    #: Whether it fails only where a moving statistic was set to infinity; a failure where none was is none of it.
+    #: Whether it fails only where a moving statistic was infinite, as set or as read; other failures are none of it.
     infinite_statistics: bool = False
     #: Whether every run shows it. Where only some data do, a run without the failure does not make the entry stale.
     always: bool = True

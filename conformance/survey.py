@@ -265,7 +265,9 @@ def _judge(tally: Tally, pooled: Pooled, run: Run, others: tuple[Run, ...] | Non
     for convention, what in evidence.observed:
         tally.observed.setdefault(convention, set()).add(what)
     if evidence.fails:
-        tally.add(pooled, evidence, decided_by, derived=[other.case for other in others or ()])
+        more = others or ()
+        traces = [r.trace for r in (run, *more)]
+        tally.add(pooled, evidence, decided_by, derived=[other.case for other in more], traces=traces)
     elif failure is not None and failure.kind == "unsupported":
         tally.unsupported += 1
         tally.refusals[failure.message] = tally.refusals.get(failure.message, 0) + 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from adapters.interface import Conventions
-from adapters.program import Failure
+from adapters.program import Failure, Trace
 from conformance.agreement import Sample
 from conformance.case import Case
 from conformance.evidence import Evidence
@@ -69,7 +69,7 @@ class Tally:
     #: Element type of the input -> examples judged, and how many of them could have shown a fault.
     by_dtype: dict[str, tuple[int, int]] = field(default_factory=dict)
     #: Element types of the failing and broken examples, how many of them have all inputs in C order, those of derived
-    #: cases too, how many no input that holds infinity or NaN, and how many no moving statistic set to infinity.
+    #: cases too, how many no input that holds infinity or NaN, and how many no infinite moving statistic.
     dtypes: set[str] = field(default_factory=set)
     plain: int = 0
     finite: int = 0
@@ -118,10 +118,11 @@ class Tally:
         decided_by: str,
         calibrated: Evidence | None = None,
         derived: Iterable[Case] = (),
+        traces: Iterable[Trace] = (),
     ) -> None:
         """Count an example that was judged; the worst is kept by its calibrated evidence, where there is any.
 
-        Of one that fails, the cases that were derived for it are looked at, too.
+        Of one that fails, the cases that were derived for it are looked at, too, and the traces of all.
         """
         self._count_ratio(evidence.ratio)
         self.evidence += evidence.informative > 0
@@ -133,7 +134,7 @@ class Tally:
             self.passed += 1
             return
         self.failing += 1
-        self.note(pooled.case, derived)
+        self.note(pooled.case, derived, traces)
         if self.smallest is None or example.size < self.smallest.size:
             self.smallest = example
 
@@ -142,7 +143,7 @@ class Tally:
         """The largest ratio so far."""
         return 0.0 if self.worst is None else self.worst.ratio
 
-    def note(self, case: Case, derived: Iterable[Case] = ()) -> None:
+    def note(self, case: Case, derived: Iterable[Case] = (), traces: Iterable[Trace] = ()) -> None:
         """Remember in which element type and layouts a case failed, and whether its numbers are finite."""
         self.dtypes.add(case.spec.dtype)
         steps = [step for one in (case, *derived) for step in one.program]
@@ -150,10 +151,11 @@ class Tally:
         self.plain += all(a is None or a.layout == "c" for a in arrays)
         inputs = (a for call in case.expanded.calls for a in (call.x, call.dy) if a is not None)
         self.finite += all(bool(np.isfinite(a).all()) for a in inputs)
-        program = case.expanded
-        states = (*program.states, *(call.state for call in program.calls if call.state is not None))
-        statistics = (a for state in states for a in (state.moving_mean, state.moving_variance) if a is not None)
-        self.finite_statistics += not any(bool(np.isinf(a).any()) for a in statistics)
+        states = [*case.expanded.states, *(call.state for call in case.expanded.calls)]
+        for trace in traces:
+            states += [*trace.initial, *(step.state for step in trace.steps)]
+        statistics = [a for state in states if state is not None for a in (state.moving_mean, state.moving_variance)]
+        self.finite_statistics += not any(bool(np.isinf(a).any()) for a in statistics if a is not None)
 
     def refuse(self, reason: str) -> None:
         """Count an example that the implementation declares not to support."""

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters.interface import Capabilities, Spec
+from adapters.interface import Capabilities, Spec, State
+from adapters.program import StepTrace, Trace
 from conformance._results import outcome
 from conformance.case import Case, Given, Instruction, SetState, Start, Train
 from conformance.evidence import Evidence, Worst
@@ -121,17 +122,24 @@ class TestCovering:
             for state in (Start(moving_mean=array), Start(moving_variance=array)):
                 assert came_to(broken, "float32", starts=(Start(), state))[0] == wanted
                 assert came_to(broken, "float32", steps=(step, SetState(state)), starts=(Start(),))[0] == wanted
+            read = StepTrace(0, state=State(moving_variance=array.array))
+            trace = Trace(None, (State(),), (read,))
+            assert came_to(broken, "float32", steps=(step,), starts=(Start(),), traces=(trace,))[0] == wanted
 
 
 def came_to(
-    known: KnownFailure | None, *dtypes: str, steps: tuple[Instruction, ...] = (), starts: tuple[Start, ...] = ()
+    known: KnownFailure | None,
+    *dtypes: str,
+    steps: tuple[Instruction, ...] = (),
+    starts: tuple[Start, ...] = (),
+    traces: tuple[Trace, ...] = (),
 ) -> tuple[str, str]:
     """What a requirement comes to that failed in examples of these element types, or passed where there are none."""
     tally = Tally(CATALOGUE["BN-101"])
     evidence = Evidence(2.0, 1, 0, 1, (Worst("y", 0, (0,), 3.0, 1.0, 1.0, 2.0),))
     spec = Spec((None, 3), (-1,), 1e-3, 0.9)
     for dtype in dtypes:
-        tally.add(Pooled(Case(spec._replace(dtype=dtype), starts, steps), b""), evidence, "prob")
+        tally.add(Pooled(Case(spec._replace(dtype=dtype), starts, steps), b""), evidence, "prob", traces=traces)
     if not dtypes:
         tally.add(Pooled(Case(spec, (), ()), b""), evidence._replace(ratio=0.5), "prob")
     return outcome(tally, Survey({"BN-101": tally}), Capabilities(), known)
