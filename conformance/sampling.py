@@ -22,6 +22,7 @@ from conformance.specs import recast
 from conformance.survey import Progress, lacking, survey
 from conformance.tally import Survey
 from conformance.targets import Target, base_name
+from conformance.variety import USUAL
 
 #: What the first case on a spec costs besides, in cases on specs that have one: a graph and its gradients are built. It
 #: costs less where other families are likely to have built it.
@@ -66,7 +67,7 @@ def gathered(pool: Pool, capabilities: Capabilities) -> Pool:
     """The pool, its cases moved to specs that all families share, where that is not what the family is about."""
     if pool.family in (_OF_SHAPES, _OF_CONVENTIONS):
         return fitted(pool, capabilities)
-    return _of(pool, [_moved(n, p, capabilities) for n, p in pool.numbered])
+    return _of(pool, [_moved(n, p, capabilities, all_flags=True) for n, p in pool.numbered])
 
 
 def sample(pool: Pool, capabilities: Capabilities) -> tuple[Pool, Pool]:
@@ -128,11 +129,17 @@ def _spare(pool: Pool, left: Pool, capabilities: Capabilities) -> Iterator[tuple
     yield from itertools.islice(_all_moved(fitted(pool, capabilities), capabilities), len(pool.cases), None)
 
 
-def _moved(number: int, pooled: Pooled, capabilities: Capabilities) -> tuple[int, Pooled]:
-    """A case on a spec that all families share: its data and steps stay, and its number says that it is another one."""
+def _moved(number: int, pooled: Pooled, capabilities: Capabilities, all_flags: bool = False) -> tuple[int, Pooled]:
+    """A case on a spec that all families share: its data and steps stay, and its number says that it is another one.
+
+    Without ``all_flags`` each rank has half of the flags, and half of the ranks have each, if they are all allowed.
+    """
     if not pooled.choices:
         return number, pooled
     own = recast(pooled.case.spec, capabilities)
+    if not (all_flags or set(USUAL.ranks) - set(capabilities.ranks)):
+        shapes = pooled.family == _OF_SHAPES
+        own = own._replace(center=shapes or (own.rank + own.scale) % 2 == 0, scale=shapes or own.scale)
     spec = next((spec for spec in _shared(own, pooled.family) if not refusal(spec, capabilities)), None)
     if spec is None:
         return number, pooled
@@ -141,9 +148,7 @@ def _moved(number: int, pooled: Pooled, capabilities: Capabilities) -> tuple[int
 
 def _shared(spec: Spec, family: int) -> Iterator[Spec]:
     """Specs of that rank and those flags that stand for all of them, the best first."""
-    if family == _OF_SHAPES:
-        spec = spec._replace(center=True, scale=True)
-    kind = _kind(spec)
+    kind = spec.rank + spec.center + 2 * spec.scale
     limits = family in _OF_LIMITS
     common = spec._replace(
         epsilon=0.0 if limits and not spec.epsilon else _EPSILONS[kind % len(_EPSILONS)],
@@ -184,18 +189,13 @@ def _cost(spec: Spec, there: set[Hashable]) -> float:
     """What a case on a spec costs where there are graphs."""
     if _graph(spec) in there:
         return 1.0
-    usual = _kind(spec) % 2 == 0 and spec.epsilon > 0 and spec.decay not in _LIMITS
+    usual = spec.epsilon > 0 and spec.decay not in _LIMITS
     return 1.0 + (_COST_IF_USUAL if usual else _COST_OF_SPEC)
 
 
 def _graph(spec: Spec) -> Hashable:
     """What a graph is built for."""
     return spec._replace(axis=spec.channel_axes)
-
-
-def _kind(spec: Spec) -> int:
-    """A number for rank and flags. Those of even ones between them have all ranks, and all flags in two of them."""
-    return spec.rank + spec.center + 2 * spec.scale
 
 
 def _features(case: Case, family: int) -> Iterator[Hashable]:
@@ -211,7 +211,8 @@ def _features(case: Case, family: int) -> Iterator[Hashable]:
         yield "place", _place(spec), spec.axis[0] < 0
         yield "known", any(spec.shape[axis] is not None for axis in spec.reduction_axes)
     if family in _OF_LIMITS:
-        yield "limits", spec.epsilon == 0, spec.decay if spec.decay in _LIMITS else None
+        yield "no epsilon", spec.epsilon == 0
+        yield "limit", spec.decay if spec.decay in _LIMITS else None
     if family != _OF_SHAPES:
         yield "flags", spec.center, spec.scale, family == _OF_CONVENTIONS or _is_mild(case)
     yield "dtype", spec.dtype
