@@ -117,6 +117,14 @@ REGISTRY: Tuple[Entry, ...] = (
         kin="tf_graph.nn",
     ),
     Entry(
+        "tf_graph.contrib_debiased",
+        "adapters.tf_contrib:DebiasedContribBatchNorm",
+        "tensorflow.contrib",
+        "",
+        "the same with zero_debias_moving_mean=True",
+        kin="tf_graph.nn",
+    ),
+    Entry(
         "tf_graph.contrib_fused",
         "adapters.tf_contrib:FusedContribBatchNorm",
         "tensorflow.contrib",

@@ -50,6 +50,12 @@ class FusedContribGraph(ContribGraph):
     options = {"fused": True}
 
 
+class DebiasedContribGraph(ContribGraph):
+    """The same with a moving mean that is divided by what its start still weighs, after its own count of steps."""
+
+    options = {"fused": False, "zero_debias_moving_mean": True}
+
+
 class LossContribGraph(ContribGraph):
     """The updates are hung on the total loss: computing it is what runs them."""
 
@@ -120,6 +126,18 @@ class ContribBatchNorm(LibraryBatchNorm):
     capabilities = LAST._replace(separate_update=True)
     notes: Tuple[str, ...] = (
         "is_training is a placeholder; fused=False",
+        "a step: running the train step, which waits for the ops in UPDATE_OPS; computing output or gradients is none",
+    )
+
+
+class DebiasedContribBatchNorm(LibraryBatchNorm):
+    """With zero_debias_moving_mean, which departs from the definition of a moving mean."""
+
+    formulation = DebiasedContribGraph
+    capabilities = LAST._replace(separate_update=True)
+    notes = (
+        "is_training is a placeholder; fused=False, zero_debias_moving_mean=True",
+        "two more variables, moving_mean/biased and moving_mean/local_step, which setting moving_mean leaves alone",
         "a step: running the train step, which waits for the ops in UPDATE_OPS; computing output or gradients is none",
     )
 

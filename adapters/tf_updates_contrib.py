@@ -6,7 +6,7 @@ from typing import Any, Tuple
 import numpy as np
 
 from adapters.tf_base import tf, v1
-from adapters.tf_claims import ONCE, START, TWICE, Model, X, claim, contrib, moving
+from adapters.tf_claims import ONCE, START, TWICE, Missing, Model, X, claim, contrib, moving
 
 
 @claim("contrib")
@@ -166,6 +166,22 @@ def two_streams_sum_gradients() -> bool:
     model.begin()
     together, alone = model.run(together), model.run(alone)
     return all(np.allclose(t, a + b, rtol=1e-4, atol=1e-4) for t, a, b in zip(together, alone[0], alone[1]))
+
+
+@claim("contrib")
+def zero_debiased() -> bool:
+    """With zero_debias_moving_mean=True the first step makes the moving mean the batch's, whatever was set before."""
+    try:
+        model = Model(zero_debias_moving_mean=True)
+    except TypeError as error:
+        raise Missing("no zero_debias_moving_mean") from error
+    group = v1.group(*model.updates)
+    (mean,) = [variable for variable in v1.global_variables() if variable.op.name == "bn/moving_mean"]
+    set_mean = mean.assign([100.0, 200.0])
+    model.begin()
+    model.session.run(set_mean)
+    model.run(group)
+    return np.allclose(model.session.run(mean), X.mean(axis=0))
 
 
 def cond(**options: Any) -> Model:
