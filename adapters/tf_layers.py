@@ -95,7 +95,9 @@ class FusedLayersBatchNorm(AnyLayersBatchNorm):
         return described._replace(capabilities=self.capabilities._replace(axes=axes))
 
     def new_graph(self, spec: Spec) -> BatchNormGraph:
-        """Refused where the layer takes the axis and leaves the op out, without a word."""
+        """Refused where the layer takes the axis and either leaves the op out, without a word, or the op fails."""
         if spec.channel_axes not in ((1,), (3,)):
             raise Unsupported("with fused=True the layer takes the fused op for axis 1 or 3 alone")
+        if spec.channel_axes == (1,) and not channels_first():
+            raise Unsupported("this version's fused op has no kernel for channels in axis 1 on the CPU")
         return super().new_graph(spec)
