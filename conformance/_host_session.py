@@ -62,15 +62,19 @@ class HostSession(Session):
         except OSError as error:
             raise SessionError(f"{self.target}: cannot start {self._python}: {error.strerror or error}") from error
         self._started += 1
-        try:
-            self._load(process)
-        except BaseException:
-            process.kill()
-            raise
+        self._load(process)
         self._host = process
         return process
 
     def _load(self, process: HostProcess) -> None:
+        """Let a host load the target; one that cannot is killed, since its answer may still come."""
+        try:
+            self._loaded(process)
+        except BaseException:
+            process.kill()
+            raise
+
+    def _loaded(self, process: HostProcess) -> None:
         answer, why = None, ""
         try:
             # What a host wrote before it went is still there to be read.
@@ -98,7 +102,7 @@ class HostSession(Session):
         raise SessionError(f"{self.target}: {why} (Python: {self._python}){last}")
 
     def run(self, program: Program) -> Trace:
-        """Run a program in the host; the host is started first where there is none, and anew where it asks for that."""
+        """Run a program in the host, which is started where there is none, and in another where it asks for that."""
         at = first_restart(program)
         if at < 0:
             return self._run(program)

@@ -13,7 +13,7 @@ from conformance.judge import Judge, Run
 from conformance.requirements import CATALOGUE
 from conformance.restart import cut, first_restart
 from conformance.rewrite import uninterrupted
-from conformance.session import HostSession, Session, open_session
+from conformance.session import HostSession, Session, SessionError, Timeouts, open_session
 from tests._judged import case, infer, train
 from tests._programs import REFERENCE, program
 
@@ -34,6 +34,18 @@ from adapters.numpy_reference import NumpyReference
 class DiesRestoring(NumpyReference):
     def restore(self, spec, path):
         os._exit(3)
+"""
+
+
+#: Takes too long to import the second time.
+LATE = """
+import pathlib, time
+from adapters.numpy_reference import NumpyReference as Late
+
+imports = pathlib.Path(__file__).with_suffix(".imports")
+count = len(imports.read_text()) if imports.exists() else 0
+imports.write_text("i" * (count + 1))
+time.sleep(3 * (count == 1))
 """
 
 
@@ -100,6 +112,18 @@ class TestRunning:
             assert len(started) == count
             started[-1].process.kill()
             started[-1].process.wait()
+
+    def test_another_host_that_cannot_load_in_time_is_replaced(self, tmp_path: Path) -> None:
+        """Its late answer is nobody's: the next program that asks for another host gets a new one."""
+        file = tmp_path / "late.py"
+        file.write_text(LATE)
+        with open_session(REFERENCE, timeouts=Timeouts(load=2.0)) as session:
+            assert session.run(with_restart("train", "infer", at=1)).failure is None
+            assert isinstance(session, HostSession)
+            session.turn_to(f"{file}:Late")
+            with pytest.raises(SessionError, match="more than 2 s"):
+                session.run(with_restart("train", "infer", at=1))
+            assert session.run(with_restart("train", "infer", at=1)).failure is None
 
     def test_a_crash_of_the_new_host_leaves_that_before_alone(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
