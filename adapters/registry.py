@@ -108,6 +108,7 @@ REGISTRY: Tuple[Entry, ...] = (
         "the same with fused=True",
         kin="tf_graph.fused",
     ),
+    # In TensorFlow 0.12 the variance of contrib's layers is their own: there a sample is all that tests it in "quick".
     Entry(
         "tf_graph.contrib",
         "adapters.tf_contrib:ContribBatchNorm",

@@ -11,6 +11,9 @@ from adapters.tf_facts import differentiates_inference
 from adapters.tf_library import LibraryBatchNorm, LibraryGraph
 
 LAST = Capabilities(axes="last", dtypes=("float32",), save=True)
+ON_TRAIN_STEP = (
+    "a step: running the train step, which waits for the ops in UPDATE_OPS; computing output or gradients is none"
+)
 
 
 def contrib_batch_norm(*arguments: Any, **named: Any) -> Any:
@@ -126,7 +129,7 @@ class ContribBatchNorm(LibraryBatchNorm):
     capabilities = LAST._replace(separate_update=True)
     notes: Tuple[str, ...] = (
         "is_training is a placeholder; fused=False",
-        "a step: running the train step, which waits for the ops in UPDATE_OPS; computing output or gradients is none",
+        ON_TRAIN_STEP,
     )
 
 
@@ -138,7 +141,7 @@ class DebiasedContribBatchNorm(LibraryBatchNorm):
     notes = (
         "is_training is a placeholder; fused=False, zero_debias_moving_mean=True",
         "two more variables, moving_mean/biased and moving_mean/local_step, which setting moving_mean leaves alone",
-        "a step: running the train step, which waits for the ops in UPDATE_OPS; computing output or gradients is none",
+        ON_TRAIN_STEP,
     )
 
 
@@ -150,7 +153,7 @@ class FusedContribBatchNorm(LibraryBatchNorm):
     capabilities = LAST._replace(separate_update=True, inference_gradients=differentiates_inference())
     notes = (
         "is_training is a placeholder; fused=True",
-        "a step: running the train step, which waits for the ops in UPDATE_OPS; computing output or gradients is none",
+        ON_TRAIN_STEP,
     )
 
     def describe(self) -> Description:
